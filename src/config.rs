@@ -1,0 +1,272 @@
+//! What a user can choose: options of a store, the configuration of a bucket, levels of durability. Defaults, limits, validation.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::engine::Settings;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::check_bucket_name;
+use crate::spec::{ANNOTATION_BYTES_MAX, BucketSpec, HISTORY_MAX};
+use crate::store::Store;
+
+/// What has happened to a write when it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Written and synced: survives a crash of the program, the operating system and a power cut. The default. Writers that commit at
+    /// the same time share one sync.
+    Sync,
+    /// Handed to the operating system: survives a crash or kill of the program. An operating system crash or power cut loses at most
+    /// the commits of the last `delay`, and at most `bytes` of them.
+    Periodic {
+        /// How long a commit may stay unsynced; at least 1 ms.
+        delay: Duration,
+        /// How many bytes of log may stay unsynced; at least 4 KiB.
+        bytes: u64,
+    },
+    /// Handed to the operating system, synced when it or [`Store::sync`] does: an operating system crash or power cut loses what came
+    /// after the last sync. Never a hole: what is left is what had been committed up to some moment.
+    OsCache,
+}
+
+/// How to open a store.
+///
+/// ```
+/// use annals::{Durability, Options};
+/// let directory = tempfile::tempdir()?;
+/// let store = Options::new().durability(Durability::OsCache).open(directory.path().join("data"))?;
+/// # store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    settings: Settings,
+    env: Option<Env>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Options {
+    /// The defaults: [`Durability::Sync`], 256 MiB of memory for what is not in segments yet, values up to 16 MiB, created if missing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { settings: Settings::default(), env: None }
+    }
+
+    /// What has happened to a write when it is acknowledged. Default: [`Durability::Sync`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.settings.durability = durability;
+        self
+    }
+
+    /// Memory for entries that are not in segments yet, in bytes; writers wait for a flush beyond it. Default 256 MiB, at least 64 KiB.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.settings.memory_budget = bytes;
+        self
+    }
+
+    /// The largest value that any bucket takes, in bytes. Default 16 MiB, at most 64 MiB.
+    #[must_use]
+    pub fn max_value_size(mut self, bytes: u64) -> Self {
+        self.settings.value_len_max = bytes;
+        self
+    }
+
+    /// Whether to create the store where there is none. Default true; if false, a missing store is an `Io` error of kind not found.
+    #[must_use]
+    pub fn create_if_missing(mut self, create: bool) -> Self {
+        self.settings.create_if_missing = create;
+        self
+    }
+
+    /// Whether to refuse, as `Corrupt`, a log whose last records are torn, rather than to cut them off and report it in
+    /// [`Store::recovery`]. A crash below or at any durability may leave such a tail. Default false.
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.settings.strict = strict;
+        self
+    }
+
+    /// Opens the store in `directory`, which is created with its missing parent left alone: the parent must exist.
+    ///
+    /// # Errors
+    /// `Locked` if it is open already, `Corrupt` or `UnsupportedFormat` with file and offset, `InvalidArgument` for an option out of
+    /// range, `NoSpace`, `Io`.
+    pub fn open(self, directory: impl AsRef<Path>) -> Result<Store> {
+        let env = self.env.clone().unwrap_or_else(Env::os);
+        Store::open_in(env, directory.as_ref(), self.checked()?)
+    }
+
+    /// Opens a store without files: the same calls, gone with its last handle.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an option out of range.
+    pub fn in_memory(self) -> Result<Store> {
+        let env = self.env.clone().unwrap_or_else(Env::memory);
+        let mut settings = self.checked()?;
+        settings.durability = Durability::OsCache;
+        settings.log_file_len = settings.log_file_len.min(1 << 20);
+        Store::open_in(env, Path::new("memory"), settings)
+    }
+
+    fn checked(self) -> Result<Settings> {
+        let settings = self.settings;
+        let refuse = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
+        if settings.memory_budget < 64 << 10 {
+            return refuse(format!("memory budget of {} bytes; it takes at least 65536", settings.memory_budget));
+        }
+        if settings.value_len_max > 64 << 20 {
+            return refuse(format!("value size limit of {} bytes; it may be at most 67108864 (64 MiB)", settings.value_len_max));
+        }
+        if let Durability::Periodic { delay, bytes } = settings.durability {
+            if delay < Duration::from_millis(1) {
+                return refuse(format!("sync delay of {delay:?}; it takes at least 1 ms, or use Durability::Sync"));
+            }
+            if bytes < 4096 {
+                return refuse(format!("{bytes} unsynced bytes; it takes at least 4096, or use Durability::Sync"));
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// For tests and benchmarks: no stable API.
+#[cfg(any(test, feature = "testing"))]
+impl Options {
+    /// Runs in another environment.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// No threads: flushes and merges happen in [`Store::step`](crate::Store::step) and where a writer would wait for them.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn manual_jobs(mut self) -> Self {
+        self.settings.threads = false;
+        self
+    }
+
+    /// Small structures, so that rare paths are common: log file, memtable and block sizes in bytes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn sizes(mut self, log_file_len: u64, memtable_len: u64, block_len: u32) -> Self {
+        self.settings.log_file_len = log_file_len;
+        self.settings.memtable_len = memtable_len;
+        self.settings.block_len = block_len;
+        self
+    }
+}
+
+/// What a bucket is to be.
+///
+/// ```
+/// use annals::{BucketConfig, Store};
+/// let store = Store::in_memory()?;
+/// let config = BucketConfig::new("users").history(8).max_value_size(4096).description("accounts by id");
+/// let users = store.create_bucket(config.clone())?;
+/// assert_eq!(users.config()?, config);
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketConfig {
+    spec: BucketSpec,
+}
+
+impl BucketConfig {
+    /// A bucket that keeps one entry per key, without limits of its own. Names are `[A-Za-z0-9_-]+`, up to 252 bytes.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { spec: BucketSpec::new(name.into()) }
+    }
+
+    /// How many entries of each key are kept, markers included: 1 to 64. Default 1.
+    #[must_use]
+    pub fn history(mut self, depth: u8) -> Self {
+        self.spec.history = depth;
+        self
+    }
+
+    /// The largest value, in bytes; `None` (the default) leaves the store's limit.
+    #[must_use]
+    pub fn max_value_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.spec.max_value_size = bytes.into().map_or(0, |bytes| bytes.max(1));
+        self
+    }
+
+    /// Free text; with the metadata at most 16 KiB.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.spec.description = text.into();
+        self
+    }
+
+    /// Free key-value pairs; with the description at most 16 KiB.
+    #[must_use]
+    pub fn metadata(mut self, pairs: BTreeMap<String, String>) -> Self {
+        self.spec.metadata = pairs;
+        self
+    }
+
+    /// The bucket's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// How many entries of each key are kept.
+    #[must_use]
+    pub const fn history_depth(&self) -> u8 {
+        self.spec.history
+    }
+
+    /// The bucket's own limit on values, if it has one.
+    #[must_use]
+    pub fn value_size_limit(&self) -> Option<u64> {
+        Some(self.spec.max_value_size).filter(|limit| *limit > 0)
+    }
+
+    /// The free text.
+    #[must_use]
+    pub fn description_text(&self) -> &str {
+        &self.spec.description
+    }
+
+    /// The free key-value pairs.
+    #[must_use]
+    pub const fn metadata_pairs(&self) -> &BTreeMap<String, String> {
+        &self.spec.metadata
+    }
+
+    pub(crate) const fn from_spec(spec: BucketSpec) -> Self {
+        Self { spec }
+    }
+
+    pub(crate) fn checked(self) -> Result<BucketSpec> {
+        let spec = self.spec;
+        check_bucket_name(&spec.name)?;
+        if !(1..=HISTORY_MAX).contains(&spec.history) {
+            let message = format!("history depth {} for bucket {}; it takes 1 to {HISTORY_MAX}", spec.history, spec.name);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        let pairs: usize = spec.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let annotation = spec.description.len() + pairs;
+        if annotation > ANNOTATION_BYTES_MAX {
+            let message = format!(
+                "description and metadata of bucket {} have {annotation} bytes; at most {ANNOTATION_BYTES_MAX}",
+                spec.name
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        Ok(spec)
+    }
+}

@@ -1,0 +1,1 @@
+//! Which entries of one key survive, pure.

@@ -1,0 +1,248 @@
+//! The handle of a store: open, buckets, durability, status, close.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bucket::Bucket;
+use crate::config::{BucketConfig, Durability, Options};
+use crate::engine::{Engine, Settings};
+use crate::env::Env;
+use crate::error::Result;
+use crate::number::CommitNumber;
+
+/// A store: one directory, many buckets. Clones share it; it is `Send` and `Sync`.
+///
+/// Dropping the last handle stops the background jobs and syncs the log; it does not flush, so the next open replays the log.
+/// [`close`](Store::close) flushes first and reports errors.
+///
+/// ```
+/// use annals::{BucketConfig, Store};
+/// let directory = tempfile::tempdir()?;
+/// let path = directory.path().join("data");
+/// {
+///     let store = Store::open(&path)?;
+///     store.create_bucket(BucketConfig::new("users"))?.put("eu.42.email", "ada@example.org")?;
+///     store.close()?;
+/// }
+/// let store = Store::open(&path)?;
+/// assert_eq!(store.bucket("users")?.get("eu.42.email")?.unwrap(), *b"ada@example.org");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Store {
+    engine: Arc<Engine>,
+}
+
+/// What a store is and holds at one moment; see [`Store::status`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreStatus {
+    /// Where it lives.
+    pub directory: PathBuf,
+    /// What an acknowledgement means.
+    pub durability: Durability,
+    /// The newest commit that reads can see.
+    pub last_commit: CommitNumber,
+    /// The newest commit known to be durable.
+    pub durable_commit: CommitNumber,
+    /// How many buckets there are.
+    pub buckets: usize,
+    /// Bytes of memory held by entries that are in no segment yet.
+    pub memtable_bytes: u64,
+    /// How many memtables wait for their flush.
+    pub sealed_memtables: usize,
+    /// How many segment files there are.
+    pub segments: usize,
+    /// Bytes in segment files.
+    pub segment_bytes: u64,
+    /// How many entries the segment files hold, history and markers included.
+    pub segment_entries: u64,
+    /// Whether an earlier sync failed, so that no write is taken until the store is opened again.
+    pub poisoned: bool,
+}
+
+/// What opening a store found and did; see [`Store::recovery`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// The last close was clean: nothing had to be replayed.
+    pub clean: bool,
+    /// How many log files were read.
+    pub log_files: usize,
+    /// How many changes were replayed from them.
+    pub replayed: u64,
+    /// A torn tail that was cut off, if there was one.
+    pub torn: Option<TornTail>,
+    /// Files of the store's own naming that nothing refers to and that were removed.
+    pub removed: Vec<String>,
+    /// Files that are not the store's and were left alone.
+    pub foreign: Vec<String>,
+    /// How long opening took.
+    pub elapsed: Duration,
+}
+
+/// A tail of the log that a crash left and that no acknowledgement at [`Durability::Sync`] covered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TornTail {
+    /// The log file.
+    pub file: PathBuf,
+    /// Where it was cut, in bytes.
+    pub offset: u64,
+    /// How many bytes that were not zero were cut off, later files included.
+    pub bytes: u64,
+    /// How many intact records were seen beyond the cut and given up with it, so that no hole is left.
+    pub records_after: u64,
+}
+
+/// What [`Store::verify`] read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Files checked: manifest and segments.
+    pub files: usize,
+    /// Bytes checked.
+    pub bytes: u64,
+    /// Blocks checked.
+    pub blocks: u64,
+    /// Entries decoded.
+    pub entries: u64,
+}
+
+impl Store {
+    /// Opens the store in `directory` with the default [`Options`], creating it if missing or empty.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open(directory)
+    }
+
+    /// A store without files, for tests and caches: the same calls, gone with its last handle.
+    ///
+    /// # Errors
+    /// Only what the system refuses, such as starting a thread.
+    pub fn in_memory() -> Result<Self> {
+        Options::new().in_memory()
+    }
+
+    pub(crate) fn open_in(env: Env, directory: &Path, settings: Settings) -> Result<Self> {
+        Ok(Self { engine: Engine::open(env, directory, settings)? })
+    }
+
+    /// Creates a bucket, or returns the one that exists with the same configuration.
+    ///
+    /// Durable on return as a write is. Costs one commit, and memory for the name and configuration.
+    ///
+    /// # Errors
+    /// `InvalidBucketName`, `InvalidArgument` (history depth, annotations), `BucketExists` if its configuration differs, and those of
+    /// a write.
+    pub fn create_bucket(&self, config: BucketConfig) -> Result<Bucket> {
+        let spec = config.checked()?;
+        let name = spec.name.clone();
+        let id = self.engine.create_bucket(spec)?;
+        Ok(Bucket::new(Arc::clone(&self.engine), id, name.into()))
+    }
+
+    /// The bucket of that name.
+    ///
+    /// # Errors
+    /// `BucketNotFound`, `Closed`.
+    pub fn bucket(&self, name: impl AsRef<str>) -> Result<Bucket> {
+        let id = self.engine.find_bucket(name.as_ref())?;
+        Ok(Bucket::new(Arc::clone(&self.engine), id, name.as_ref().into()))
+    }
+
+    /// The names of all buckets, in order.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn buckets(&self) -> Result<Vec<String>> {
+        self.engine.bucket_names()
+    }
+
+    /// Deletes a bucket with all that it holds. Handles of it answer `BucketNotFound` from then on, also when a bucket of the same name
+    /// is created again. Durable on return as a write is; the space comes back with later merges.
+    ///
+    /// # Errors
+    /// `BucketNotFound`, and those of a write.
+    pub fn delete_bucket(&self, name: impl AsRef<str>) -> Result<()> {
+        self.engine.delete_bucket(name.as_ref())
+    }
+
+    /// Makes everything committed before the call durable, and answers up to which commit that is.
+    ///
+    /// # Errors
+    /// `Io` if the sync fails, after which the store is poisoned; `Poisoned`, `Closed`.
+    pub fn sync(&self) -> Result<CommitNumber> {
+        self.engine.sync()
+    }
+
+    /// The newest commit known to be durable. Reads one number.
+    #[must_use]
+    pub fn durable_commit(&self) -> CommitNumber {
+        self.engine.durable_commit()
+    }
+
+    /// What the store is and holds at this moment.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn status(&self) -> Result<StoreStatus> {
+        self.engine.status()
+    }
+
+    /// What opening the store found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        self.engine.recovery()
+    }
+
+    /// Reads the manifest and every segment in full and checks every checksum, order and count. Reads go on meanwhile.
+    ///
+    /// # Errors
+    /// `Corrupt` with file and offset for the first thing found wrong; `Io`, `Closed`.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.engine.verify(&mut |_| {})
+    }
+
+    /// [`verify`](Store::verify) that calls `progress` with the report so far after every segment block or so.
+    ///
+    /// # Errors
+    /// As [`verify`](Store::verify).
+    pub fn verify_with(&self, mut progress: impl FnMut(&VerifyReport)) -> Result<VerifyReport> {
+        self.engine.verify(&mut progress)
+    }
+
+    /// Writes all that is in memory to segments, marks the store as cleanly closed and releases its lock, for every clone of the
+    /// handle. Values and iterators that are held stay readable; every other call answers `Closed`.
+    ///
+    /// # Errors
+    /// `NoSpace`, `Io`, `Poisoned`; the store is closed all the same, and the next open replays the log.
+    pub fn close(&self) -> Result<()> {
+        self.engine.close()
+    }
+}
+
+/// For tests and benchmarks: no stable API.
+#[cfg(any(test, feature = "testing"))]
+impl Store {
+    /// Does one piece of background work, if there is any; answers whether there was.
+    #[doc(hidden)]
+    pub fn step(&self) -> Result<bool> {
+        self.engine.step()
+    }
+
+    /// Writes everything in memory to a segment now.
+    #[doc(hidden)]
+    pub fn flush(&self) -> Result<()> {
+        self.engine.flush()
+    }
+
+    /// Merges all segments into one now.
+    #[doc(hidden)]
+    pub fn merge_all(&self) -> Result<()> {
+        self.engine.merge_all()
+    }
+}
