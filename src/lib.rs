@@ -13,6 +13,8 @@ pub(crate) mod error;
 pub(crate) mod key;
 pub(crate) mod number;
 pub(crate) mod spec;
+pub(crate) mod durability;
+pub(crate) mod report;
 pub(crate) mod subject;
 
 pub(crate) mod retention;
@@ -28,9 +30,11 @@ pub(crate) mod store;
 pub mod testing;
 
 pub use bucket::{Bucket, BucketStatus, History, Keys, KeysOptions};
-pub use config::{BucketConfig, Durability, Options};
+pub use config::{BucketConfig, Options};
+pub use durability::Durability;
 pub use entry::{Entry, Operation, Reason, Value};
 pub use error::{Error, ErrorKind, Outcome, Result};
 pub use key::Key;
 pub use number::{CommitNumber, Revision};
-pub use store::{RecoveryReport, Store, StoreStatus, VerifyReport};
+pub use report::{RecoveryReport, StoreStatus, TornTail, VerifyReport};
+pub use store::Store;

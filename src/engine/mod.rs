@@ -4,14 +4,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::Durability;
+use crate::durability::Durability;
 use crate::entry::{Entry, Operation};
 use crate::env::Env;
 use crate::error::Result;
 use crate::key::Key;
 use crate::number::{BucketId, CommitNumber, Revision};
 use crate::spec::BucketSpec;
-use crate::store::{RecoveryReport, StoreStatus, VerifyReport};
+use crate::report::{RecoveryReport, StoreStatus, VerifyReport};
 use crate::subject::Pattern;
 
 #[derive(Clone, Debug)]
