@@ -1,112 +1,121 @@
-//! The engine: parts, threads, locks. (Stub of the interface while the parts are written.)
-#![allow(unused, missing_debug_implementations, reason = "stub")]
+//! The engine: owns the parts and the threads, and is the only floor with locks and a "when".
+//!
+//! - [`commit`]: the write path, one leader at a time; [`queue`]: who leads; [`tail`]: how far the log is durable.
+//! - [`read`]: the read path, without locks.
+//! - [`jobs`]: flush, merge and what else happens behind writers; [`keeper`]: the manifest; [`retired`]: what waits for its last reader.
+//! - [`build`]: making a segment file.
+//! - [`recovery`]: from a directory to an open store; [`check`]: reads everything and checks it.
+//! - [`core`]: what they share, and the order in which its locks are taken.
+//!
+//! An [`Engine`] is what the public handles hold: when the last one goes, the threads are stopped and the log is synced.
+
+mod build;
+mod check;
+mod commit;
+mod core;
+mod health;
+mod jobs;
+mod keeper;
+mod queue;
+mod read;
+mod recovery;
+mod retired;
+mod settings;
+mod tail;
+
+pub(crate) use commit::Condition;
+pub(crate) use read::{EntryScan, KeyScan};
+pub(crate) use settings::Settings;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::durability::Durability;
+use self::commit::{Answer, Request};
+use self::core::Core;
+use self::jobs::Job;
+use self::queue::Member;
+use self::read::Counts;
 use crate::entry::{Entry, Operation};
+use crate::env::sync::{JoinHandle, Mutex, spawn};
 use crate::env::Env;
-use crate::error::Result;
-use crate::key::Key;
+use crate::error::{Error, Result};
 use crate::number::{BucketId, CommitNumber, Revision};
-use crate::spec::BucketSpec;
 use crate::report::{RecoveryReport, StoreStatus, VerifyReport};
+use crate::spec::BucketSpec;
 use crate::subject::Pattern;
 
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) durability: Durability,
-    pub(crate) memory_budget: u64,
-    pub(crate) value_len_max: u64,
-    pub(crate) create_if_missing: bool,
-    pub(crate) strict: bool,
-    pub(crate) threads: bool,
-    pub(crate) log_file_len: u64,
-    pub(crate) memtable_len: u64,
-    pub(crate) block_len: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            durability: Durability::Sync,
-            memory_budget: 256 << 20,
-            value_len_max: 16 << 20,
-            create_if_missing: true,
-            strict: false,
-            threads: true,
-            log_file_len: 64 << 20,
-            memtable_len: 64 << 20,
-            block_len: 8 << 10,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
-    None,
-    NoValue,
-    Revision(Revision),
-}
-
-impl Condition {
-    pub(crate) fn expecting(revision: Revision) -> Self {
-        if revision == Revision::NONE { Self::None } else { Self::Revision(revision) }
-    }
-}
-
-pub(crate) struct Counts {
-    pub(crate) spec: BucketSpec,
-    pub(crate) last_revision: Revision,
-    pub(crate) live_keys: u64,
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
-}
-
+/// An open store.
 #[derive(Debug)]
-pub(crate) struct EntryScan;
-impl EntryScan {
-    pub(crate) fn next(&mut self) -> Option<Result<Entry>> {
-        todo!()
-    }
-    pub(crate) fn len(&self) -> usize {
-        todo!()
-    }
+pub(crate) struct Engine {
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
-#[derive(Debug)]
-pub(crate) struct KeyScan;
-impl KeyScan {
-    pub(crate) fn next(&mut self) -> Option<Result<Key>> {
-        todo!()
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Engine;
 
 impl Engine {
     pub(crate) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Arc<Self>> {
-        todo!()
+        let core = Arc::new(recovery::open(env, directory, settings.fitted())?);
+        let engine = Arc::new(Self { core, threads: Mutex::default() });
+        engine.start_jobs()?;
+        Ok(engine)
     }
+
+    fn start_jobs(&self) -> Result<()> {
+        if !self.core.settings.threads {
+            return Ok(());
+        }
+        for job in Job::ALL {
+            let core = Arc::clone(&self.core);
+            let thread = spawn(job.thread_name(), move || jobs::run(&core, job));
+            let thread = thread.map_err(|error| Error::io("start a thread", &self.core.directory, error))?;
+            self.threads.lock().push(thread);
+        }
+        Ok(())
+    }
+
+    fn stop_jobs(&self) {
+        self.core.board.stop();
+        for thread in self.threads.lock().drain(..) {
+            // A job that panicked has poisoned the store; there is nobody else to tell.
+            let _ = thread.join();
+        }
+    }
+
     pub(crate) fn create_bucket(&self, spec: BucketSpec) -> Result<BucketId> {
-        todo!()
+        match self.core.submit(&Member::new(Request::CreateBucket(spec)))? {
+            Answer::Bucket(id) => Ok(id),
+            other => unreachable!("creating a bucket answers its id, not {other:?}"),
+        }
     }
+
     pub(crate) fn find_bucket(&self, name: &str) -> Result<BucketId> {
-        todo!()
+        self.core.health.check_open()?;
+        let view = self.core.view.load();
+        view.buckets.find(name, view.visible()).map(|state| state.id).ok_or_else(|| self.core.no_bucket(name))
     }
+
     pub(crate) fn bucket_names(&self) -> Result<Vec<String>> {
-        todo!()
+        self.core.health.check_open()?;
+        let view = self.core.view.load();
+        let mut names: Vec<String> = view.buckets.all(view.visible()).map(|state| state.spec.name.clone()).collect();
+        names.sort_unstable();
+        Ok(names)
     }
+
     pub(crate) fn delete_bucket(&self, name: &str) -> Result<()> {
-        todo!()
+        self.core.submit(&Member::new(Request::DeleteBucket(name.to_owned()))).map(|_| ())
     }
+
     pub(crate) fn bucket_spec(&self, id: BucketId) -> Result<BucketSpec> {
-        todo!()
+        self.core.health.check_open()?;
+        let view = self.core.view.load();
+        let state = view.buckets.get(id, view.visible()).ok_or_else(|| self.core.bucket_gone())?;
+        Ok(state.spec.clone())
     }
+
     pub(crate) fn count(&self, id: BucketId) -> Result<Counts> {
-        todo!()
+        self.core.count(id)
     }
+
     pub(crate) fn write(
         &self,
         id: BucketId,
@@ -115,48 +124,105 @@ impl Engine {
         value: &[u8],
         condition: Condition,
     ) -> Result<Revision> {
-        todo!()
+        self.core.write(id, key, operation, value, condition)
     }
+
     pub(crate) fn get_with<T>(&self, id: BucketId, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
-        todo!()
+        self.core.get_with(id, key, read)
     }
+
     pub(crate) fn entry(&self, id: BucketId, key: &[u8]) -> Result<Option<Entry>> {
-        todo!()
+        self.core.entry(id, key)
     }
+
     pub(crate) fn entry_at(&self, id: BucketId, key: &[u8], revision: Revision) -> Result<Option<Entry>> {
-        todo!()
+        self.core.entry_at(id, key, revision)
     }
+
     pub(crate) fn history(&self, id: BucketId, pattern: &Pattern) -> Result<EntryScan> {
-        todo!()
+        self.core.history(id, pattern)
     }
+
     pub(crate) fn keys(&self, id: BucketId, filters: Vec<Pattern>, markers: bool) -> Result<KeyScan> {
-        todo!()
+        self.core.keys(id, filters, markers)
     }
+
     pub(crate) fn sync(&self) -> Result<CommitNumber> {
-        todo!()
+        self.core.health.check_open()?;
+        self.core.tail.sync(&self.core.health)
     }
+
     pub(crate) fn durable_commit(&self) -> CommitNumber {
-        todo!()
+        self.core.tail.durable()
     }
+
     pub(crate) fn status(&self) -> Result<StoreStatus> {
-        todo!()
+        self.core.health.check_open()?;
+        let view = self.core.view.load();
+        let visible = view.visible();
+        Ok(StoreStatus {
+            directory: self.core.directory.clone(),
+            durability: self.core.settings.durability,
+            last_commit: visible,
+            durable_commit: self.core.tail.durable(),
+            buckets: view.buckets.all(visible).count(),
+            memtable_bytes: view.memtable_bytes(),
+            sealed_memtables: view.sealed.len(),
+            segments: view.segments.len(),
+            segment_bytes: view.segments.iter().map(|segment| segment.len()).sum(),
+            segment_entries: view.segments.iter().map(|segment| segment.entries()).sum(),
+            poisoned: self.core.health.is_poisoned(),
+        })
     }
+
     pub(crate) fn recovery(&self) -> &RecoveryReport {
-        todo!()
+        &self.core.report
     }
+
     pub(crate) fn verify(&self, progress: &mut dyn FnMut(&VerifyReport)) -> Result<VerifyReport> {
-        todo!()
+        self.core.verify(progress)
     }
+
     pub(crate) fn close(&self) -> Result<()> {
-        todo!()
+        if !self.core.health.close() {
+            return Ok(());
+        }
+        self.stop_jobs();
+        let settled = self.core.settle_for_good();
+        if settled.is_err() {
+            self.core.leave();
+        }
+        // The lock goes last, and goes whatever happened: nothing of ours writes any more.
+        *self.core.lock.lock() = None;
+        settled
     }
+
+    /// One piece of background work; answers whether there was any.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn step(&self) -> Result<bool> {
-        todo!()
+        self.core.health.check_open()?;
+        self.core.step()
     }
+
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn flush(&self) -> Result<()> {
-        todo!()
+        self.core.flush()
     }
+
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn merge_all(&self) -> Result<()> {
-        todo!()
+        self.core.health.check_open()?;
+        let segments = self.core.view.load().segments.len();
+        self.core.merge(segments).map(|_| ())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.core.health.close() {
+            self.stop_jobs();
+            self.core.leave();
+            *self.core.lock.lock() = None;
+        }
     }
 }

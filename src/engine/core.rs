@@ -1,0 +1,222 @@
+//! What the threads of a store share, and who may touch it.
+//!
+//! Lock order, outermost first: `leader`; `flushing` and `merging` (one flush, one merge at a time); `spare`; `keeper`; the tail's turn;
+//! `retired`; the view's edit lock. The queue's lock and the board's are leaves: nothing is taken while one of them is held. Reads take
+//! none of these.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::commit::Leader;
+use super::health::Health;
+use super::jobs::Board;
+use super::keeper::Keeper;
+use super::queue::Queue;
+use super::recovery::class_of;
+use super::retired::Retired;
+use super::settings::Settings;
+use super::tail::{Tail, TailFile};
+use crate::clock::StoreClock;
+use crate::env::sync::{Mutex, MutexGuard};
+use crate::env::{Env, Lock};
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::number::{BucketId, FileNumber};
+use crate::report::RecoveryReport;
+use crate::view::View;
+use crate::wal::{self, LogFile, LogFileOptions};
+
+/// One open store.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) env: Env,
+    pub(super) directory: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) store: u128,
+    pub(super) report: RecoveryReport,
+    pub(super) clock: StoreClock,
+    pub(super) health: Health,
+    pub(super) view: ArcSwap<View>,
+    view_edit: Mutex<()>,
+    pub(super) queue: Queue,
+    pub(super) leader: Mutex<Leader>,
+    pub(super) tail: Tail,
+    pub(super) spare: Mutex<Spare>,
+    pub(super) keeper: Mutex<Keeper>,
+    pub(super) retired: Mutex<Retired>,
+    pub(super) flushing: Mutex<()>,
+    pub(super) merging: Mutex<()>,
+    pub(super) board: Board,
+    pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+/// The next log file, prepared before it is needed.
+#[derive(Debug)]
+pub(super) struct Spare {
+    pub(super) file: Option<LogFile>,
+    /// The newest log file that was prepared, in use or not: what the next one names as the one before it.
+    pub(super) newest: FileNumber,
+}
+
+/// The parts that recovery brings together.
+pub(super) struct Parts {
+    pub(super) env: Env,
+    pub(super) directory: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) report: RecoveryReport,
+    pub(super) clock: StoreClock,
+    pub(super) view: View,
+    pub(super) leader: Leader,
+    pub(super) keeper: Keeper,
+    pub(super) retired: Retired,
+    pub(super) lock: Box<dyn Lock>,
+}
+
+impl Core {
+    pub(super) fn new(parts: Parts) -> Self {
+        let tail = Tail::new(TailFile::of(&parts.leader.log), parts.view.visible());
+        Self {
+            store: parts.keeper.manifest().store,
+            env: parts.env,
+            directory: parts.directory,
+            settings: parts.settings,
+            report: parts.report,
+            clock: parts.clock,
+            health: Health::default(),
+            view: ArcSwap::from_pointee(parts.view),
+            view_edit: Mutex::default(),
+            queue: Queue::default(),
+            tail,
+            spare: Mutex::new(Spare { file: None, newest: parts.leader.log.number() }),
+            leader: Mutex::new(parts.leader),
+            keeper: Mutex::new(parts.keeper),
+            retired: Mutex::new(parts.retired),
+            flushing: Mutex::default(),
+            merging: Mutex::default(),
+            board: Board::default(),
+            lock: Mutex::new(Some(parts.lock)),
+        }
+    }
+
+    /// Store time, in nanoseconds since 1970 UTC.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now(self.env.clock.monotonic())
+    }
+
+    /// Replaces the view by what `edit` makes of it; answers the new one.
+    pub(super) fn edit_view(&self, edit: impl FnOnce(&mut View)) -> Arc<View> {
+        let _turn = self.view_edit.lock();
+        let mut view = View::clone(&self.view.load());
+        edit(&mut view);
+        let view = Arc::new(view);
+        self.view.store(Arc::clone(&view));
+        view
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    pub(super) fn poison(&self, cause: Error) -> Error {
+        let error = self.health.poison(cause, self.tail.durable());
+        self.board.wake();
+        error
+    }
+
+    /// Makes the names in the directory durable. A failure poisons the store: what was renamed may or may not be back after a crash.
+    pub(super) fn sync_directory(&self) -> Result<()> {
+        let synced = self.env.fs.sync_dir(&self.directory);
+        synced.map_err(|error| self.poison(Error::io("sync the directory", &self.directory, error).with_kind(ErrorKind::Io)))
+    }
+
+    pub(super) fn next_file_number(&self) -> Result<FileNumber> {
+        self.keeper_edit(|keeper| keeper.next_file_number())
+    }
+
+    /// Runs `edit` on the manifest's keeper. A failure after which both the old and the new manifest may come back poisons the store.
+    pub(super) fn keeper_edit<T>(&self, edit: impl FnOnce(&mut Keeper) -> std::result::Result<T, super::keeper::Failed>) -> Result<T> {
+        let mut keeper: MutexGuard<'_, Keeper> = self.keeper.lock();
+        edit(&mut keeper).map_err(|failed| if failed.ambiguous { self.poison(failed.error) } else { failed.error })
+    }
+
+    /// The next log file for a record with `payload_len` bytes: the prepared one, or one that is prepared now.
+    pub(super) fn take_log(&self, payload_len: usize) -> Result<LogFile> {
+        let mut spare = self.spare.lock();
+        if let Some(file) = spare.file.take() {
+            return Ok(file);
+        }
+        let len = self.settings.log_file_len.max(wal::file_len_for(payload_len));
+        let file = self.prepare_log(spare.newest, len)?;
+        spare.newest = file.number();
+        Ok(file)
+    }
+
+    /// Prepares the next log file if there is none; answers whether it did.
+    pub(super) fn prepare_spare(&self) -> Result<bool> {
+        let mut spare = self.spare.lock();
+        if spare.file.is_some() {
+            return Ok(false);
+        }
+        let file = self.prepare_log(spare.newest, self.settings.log_file_len)?;
+        spare.newest = file.number();
+        spare.file = Some(file);
+        Ok(true)
+    }
+
+    fn prepare_log(&self, previous: FileNumber, len: u64) -> Result<LogFile> {
+        let options = LogFileOptions {
+            store: self.store,
+            number: self.next_file_number()?,
+            previous,
+            class: class_of(self.settings.durability),
+            len,
+        };
+        let prepared = LogFile::prepare(&self.env, &self.directory, &options);
+        // Indeterminate means that the file may be there after a crash, so that none may take its place.
+        prepared.map_err(|error| if error.outcome() == Outcome::Indeterminate { self.poison(error) } else { error })
+    }
+
+    pub(super) fn no_bucket(&self, name: &str) -> Error {
+        let message = format!("no bucket {name:?} in {}; create it first", self.directory.display());
+        Error::new(ErrorKind::BucketNotFound, message)
+    }
+
+    pub(super) fn bucket_gone(&self) -> Error {
+        Error::new(ErrorKind::BucketNotFound, "the bucket of this handle was deleted; open or create it again")
+    }
+
+    /// Refuses a value over the limits of the store or of the bucket.
+    pub(super) fn check_value(&self, bucket: BucketId, value: &[u8]) -> Result<()> {
+        let view = self.view.load();
+        let state = view.buckets.get(bucket, view.visible()).ok_or_else(|| self.bucket_gone())?;
+        let limit = match state.spec.max_value_size {
+            0 => self.settings.value_len_max,
+            own => own.min(self.settings.value_len_max),
+        };
+        if value.len() as u64 > limit {
+            let message = format!("value of {} bytes; bucket {} takes at most {limit}", value.len(), state.spec.name);
+            return Err(Error::new(ErrorKind::ValueTooLarge, message));
+        }
+        Ok(())
+    }
+}
+
+impl TailFile {
+    pub(super) fn of(log: &LogFile) -> Self {
+        Self { number: log.number(), path: log.path().to_owned(), file: log.file() }
+    }
+}
+
+/// Whether a name in the store's directory is one of ours, and which number it has.
+pub(super) fn own_file_number(name: &str) -> Option<FileNumber> {
+    let (stem, extension) = name.split_once('.')?;
+    let known = ["wal", "spare", "seg", "tmp", "tail"].contains(&extension);
+    let digits = stem.len() >= 8 && stem.bytes().all(|byte| byte.is_ascii_digit());
+    if known && digits { stem.parse().ok().map(FileNumber) } else { None }
+}
+
+/// The name of a finished segment.
+pub(super) fn segment_name(number: FileNumber) -> String {
+    format!("{:08}.seg", number.0)
+}

@@ -1,0 +1,499 @@
+//! From a directory to an open store.
+//!
+//! The order of the steps is what makes every crash inside recovery harmless: everything is read and checked before anything is
+//! changed; then what the log held is written to a new segment, so that nothing rests on old page cache or on a file that had a torn
+//! tail; then one manifest edit makes that the state; only then the new log is made and the old files go. Each step can be repeated.
+//!
+//! A store exists if and only if its manifest does. Files without a manifest are never taken for an empty store.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::build::Site;
+use super::commit::{Leader, Live, UNSYNCED_COMMITS_MAX};
+use super::core::{Core, Parts, own_file_number, segment_name};
+use super::keeper::{Failed, Keeper, RESERVE_NAME};
+use super::retired::Retired;
+use super::settings::Settings;
+use crate::clock::StoreClock;
+use crate::durability::Durability;
+use crate::entry::Value;
+use crate::env::{Env, LockMode, read_whole, write_all_at};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{self, BucketState, Manifest, SegmentRef};
+use crate::memtable::Memtable;
+use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
+use crate::report::{RecoveryReport, TornTail};
+use crate::spec::ClockPair;
+use crate::segment::{Expected, Identity, Segment};
+use crate::view::{Buckets, View};
+use crate::wal::{self, Change, DurabilityClass, LogFile, LogFileOptions, RecordWriter, ReplayEnd, ReplayInput};
+
+const LOCK_NAME: &str = "LOCK";
+/// A torn tail is kept aside for whoever wants to look at it, at most this much of it.
+const SAVED_TAIL_LEN_MAX: usize = 1 << 20;
+/// The longest log file that is read: a batch at its limit and its surroundings.
+const LOG_FILE_LEN_MAX: u64 = 2 << 30;
+
+/// Opens the store in `directory`.
+pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Core> {
+    let started = env.clock.monotonic();
+    let mut report = RecoveryReport::default();
+    make_directory(&env, directory, &settings)?;
+    let lock = lock(&env, directory)?;
+    let manifest = match manifest::load(&*env.fs, directory)? {
+        Some(manifest) => manifest,
+        None => create(&env, directory)?,
+    };
+    let listing = Listing::read(&env, directory, &manifest)?;
+    let segments = open_segments(&env, directory, &manifest)?;
+    let replayed = Replayed::read(&env, directory, &manifest, &listing, &settings, &mut report)?;
+
+    // Everything is read and sound; from here on things change.
+    let mut recovery = Recovery { keeper: Keeper::new(env.clone(), directory.to_owned(), manifest), env, directory, settings };
+    let clock = recovery.resume_clock(&replayed);
+    let (leader_parts, view) = recovery.settle(replayed, segments, &clock, &mut report)?;
+    let log = recovery.start_log()?;
+    let mut retired = Retired::default();
+    for name in listing.orphans.iter().chain(&listing.old_logs) {
+        retired.file(directory.join(name));
+    }
+    retired.reap(&*recovery.env.fs);
+    report.removed = listing.orphans;
+    report.foreign = listing.foreign;
+    report.elapsed = std::time::Duration::from_nanos(recovery.env.clock.monotonic().saturating_sub(started));
+    let view = View { active_log: log.number(), ..view };
+    let leader = leader_parts.with_log(log, &view);
+    let Recovery { env, settings, keeper, .. } = recovery;
+    Ok(Core::new(Parts { env, directory: directory.to_owned(), settings, report, clock, view, leader, keeper, retired, lock }))
+}
+
+/// Step 0: the directory is there, and is a store's or an empty one. Nothing is created in a directory that is neither.
+fn make_directory(env: &Env, directory: &Path, settings: &Settings) -> Result<()> {
+    match env.fs.list(directory) {
+        Ok(names) => {
+            check_strangers(directory, &names)?;
+            if settings.create_if_missing || names.iter().any(|name| name == manifest::FILE_NAME) {
+                return Ok(());
+            }
+            Err(Error::io("find a store", directory, io::ErrorKind::NotFound.into()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && settings.create_if_missing => {
+            env.fs.create_dir(directory).map_err(|error| Error::io("create the store's directory", directory, error))?;
+            let parent = match directory.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            env.fs.sync_dir(parent).map_err(|error| Error::io("sync the directory above the store", parent, error))
+        }
+        Err(error) => Err(Error::io("list the store's directory", directory, error)),
+    }
+}
+
+/// Refuses files without a manifest: a store that lost it, or something that never was one.
+fn check_strangers(directory: &Path, names: &[String]) -> Result<()> {
+    if names.iter().any(|name| name == manifest::FILE_NAME) {
+        return Ok(());
+    }
+    let bootstrap = [LOCK_NAME, manifest::TMP_NAME, "lost+found"];
+    let mut others: Vec<&String> = names.iter().filter(|name| !bootstrap.contains(&name.as_str())).collect();
+    others.sort_unstable();
+    let Some(first) = others.first() else { return Ok(()) };
+    if others.iter().any(|name| own_file_number(name).is_some()) {
+        let message = format!("the manifest is missing beside {} files of a store, such as {first}", others.len());
+        return Err(Error::corrupt(&directory.join(manifest::FILE_NAME), 0, message));
+    }
+    let message = format!("not a store: the directory holds {} other files, such as {first}; use an empty one", others.len());
+    Err(Error::new(ErrorKind::InvalidArgument, message).with_file(directory))
+}
+
+/// Step 1.
+fn lock(env: &Env, directory: &Path) -> Result<Box<dyn crate::env::Lock>> {
+    let path = directory.join(LOCK_NAME);
+    env.fs.lock(&path, LockMode::Exclusive).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let message = "the store is open already, here or in another process; close it there first";
+            Error::new(ErrorKind::Locked, message).with_file(directory)
+        }
+        _ => Error::io("lock the store", &path, error),
+    })
+}
+
+/// Makes the first manifest: from then on the store exists (P1).
+fn create(env: &Env, directory: &Path) -> Result<Manifest> {
+    // Looked at again under the lock: somebody else may have been first.
+    let names = env.fs.list(directory).map_err(|error| Error::io("list the store's directory", directory, error))?;
+    check_strangers(directory, &names)?;
+    let store = random(env, directory)?;
+    let manifest = Manifest::new(store, env.clock.wall());
+    let mut keeper = Keeper::new(env.clone(), directory.to_owned(), manifest);
+    keeper.edit(|_| {}).map_err(|failed| failed.error)?;
+    Ok(keeper.manifest().clone())
+}
+
+fn random(env: &Env, directory: &Path) -> Result<u128> {
+    env.random.u128().map_err(|error| Error::io("get random numbers", directory, error))
+}
+
+/// What lies in the directory, sorted by what it is (step 3).
+#[derive(Debug, Default)]
+struct Listing {
+    /// Log files that are replayed.
+    logs: Vec<FileNumber>,
+    old_logs: Vec<String>,
+    /// Ours by name, named by nothing.
+    orphans: Vec<String>,
+    foreign: Vec<String>,
+}
+
+impl Listing {
+    fn read(env: &Env, directory: &Path, manifest: &Manifest) -> Result<Self> {
+        let mut names = env.fs.list(directory).map_err(|error| Error::io("list the store's directory", directory, error))?;
+        names.sort_unstable();
+        let mut listing = Self::default();
+        for name in names {
+            let known = [manifest::FILE_NAME, LOCK_NAME, RESERVE_NAME, "lost+found"];
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            listing.sort_in(name, directory, manifest)?;
+        }
+        for listed in &manifest.logs {
+            if *listed >= manifest.log_floor && !listing.logs.contains(listed) {
+                let path = directory.join(wal::file_name(*listed));
+                return Err(Error::corrupt(&path, 0, "a log file that the manifest names is missing"));
+            }
+        }
+        Ok(listing)
+    }
+
+    fn sort_in(&mut self, name: String, directory: &Path, manifest: &Manifest) -> Result<()> {
+        if name == manifest::TMP_NAME {
+            self.orphans.push(name);
+            return Ok(());
+        }
+        let Some(number) = own_file_number(&name) else {
+            self.foreign.push(name);
+            return Ok(());
+        };
+        if number >= manifest.file_ceiling {
+            let message = format!("file number at or above {}, which the manifest never gave out: it is stale", manifest.file_ceiling);
+            return Err(Error::corrupt(&directory.join(name), 0, message));
+        }
+        match wal::parse_file_name(&name) {
+            Some(number) if number >= manifest.log_floor => self.logs.push(number),
+            Some(_) => self.old_logs.push(name),
+            // A saved tail is for people; it stays until they remove it.
+            None if name.ends_with(".tail") => self.foreign.push(name),
+            None if manifest.segments.iter().any(|segment| segment_name(segment.number) == name) => {}
+            None => self.orphans.push(name),
+        }
+        Ok(())
+    }
+}
+
+/// Step 4.
+fn open_segments(env: &Env, directory: &Path, manifest: &Manifest) -> Result<Vec<Arc<Segment>>> {
+    let open = |segment: &SegmentRef| {
+        let identity = Identity { store: manifest.store, number: segment.number };
+        let expected = Expected { identity, len: segment.len, checksum: segment.checksum };
+        Segment::open(&*env.fs, &directory.join(segment_name(segment.number)), &expected)
+    };
+    manifest.segments.iter().map(open).collect()
+}
+
+/// What the log says beyond the manifest (steps 5 to 7).
+struct Replayed {
+    end: ReplayEnd,
+    memtable: Arc<Memtable>,
+    buckets: BTreeMap<BucketId, BucketState>,
+    next_bucket: BucketId,
+    clock: ClockPair,
+    /// The bytes from the cut on, for people.
+    torn_tail: Vec<u8>,
+}
+
+impl Replayed {
+    fn read(
+        env: &Env,
+        directory: &Path,
+        manifest: &Manifest,
+        listing: &Listing,
+        settings: &Settings,
+        report: &mut RecoveryReport,
+    ) -> Result<Self> {
+        let first = manifest.flushed.next();
+        let mut replay = Replay {
+            flushed: manifest.flushed,
+            memtable: Memtable::new(first, manifest.flushed),
+            buckets: manifest.buckets.iter().map(|state| (state.id, state.clone())).collect(),
+            next_bucket: manifest.next_bucket,
+            clock: manifest.clock,
+        };
+        let path_of = |number: FileNumber| directory.join(wal::file_name(number));
+        let mut load = |number: FileNumber| {
+            let path = path_of(number);
+            read_whole(&*env.fs, &path, LOG_FILE_LEN_MAX).map_err(|error| Error::io("read the log", &path, error))
+        };
+        let input = ReplayInput {
+            store: manifest.store,
+            files: &listing.logs,
+            floor: manifest.log_floor,
+            flushed: manifest.flushed,
+            path_of: &path_of,
+        };
+        let end = wal::replay(&input, &mut load, &mut |header, changes| {
+            for (commit, change) in (header.fields.first_commit.0..).map(CommitNumber).zip(changes) {
+                replay.apply(commit, change?)?;
+            }
+            Ok(())
+        })?;
+        let mut torn_tail = Vec::new();
+        if let Some(torn) = &end.torn {
+            let file = path_of(torn.file);
+            if settings.strict {
+                let message = format!("the log has a torn end: {} bytes that no acknowledged sync covers; open without `strict` to cut them", torn.bytes);
+                return Err(Error::corrupt(&file, torn.offset, message));
+            }
+            let bytes = load(torn.file)?;
+            torn_tail = bytes.get(torn.offset as usize..).unwrap_or_default().to_vec();
+            let used = torn_tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            torn_tail.truncate(used.min(SAVED_TAIL_LEN_MAX));
+            report.torn = Some(TornTail { file, offset: torn.offset, bytes: torn.bytes, records_after: torn.records_after });
+        }
+        report.clean = manifest.clean && end.changes == 0;
+        report.log_files = listing.logs.len();
+        report.replayed = end.changes;
+        let Replay { memtable, buckets, next_bucket, clock, .. } = replay;
+        Ok(Self { end, memtable: Arc::new(memtable), buckets, next_bucket, clock, torn_tail })
+    }
+}
+
+/// The state that replay builds up, change by change.
+struct Replay {
+    flushed: CommitNumber,
+    memtable: Memtable,
+    buckets: BTreeMap<BucketId, BucketState>,
+    next_bucket: BucketId,
+    clock: ClockPair,
+}
+
+impl Replay {
+    fn apply(&mut self, commit: CommitNumber, change: Change<'_>) -> Result<()> {
+        if let Change::Clock(pair) = change {
+            self.clock = pair;
+        }
+        if commit <= self.flushed {
+            return Ok(());
+        }
+        match change {
+            Change::Entry { bucket, key, meta, value } => {
+                if let Some(state) = self.bucket(bucket)? {
+                    if !meta.flags.is_dropped() {
+                        if meta.revision <= state.last_revision {
+                            let message = format!("the log gives revision {} of bucket {bucket} after {}", meta.revision, state.last_revision);
+                            return Err(Error::new(ErrorKind::Corrupt, message));
+                        }
+                        state.last_revision = meta.revision;
+                    }
+                    state.deadlines_seen |= meta.deadline > 0;
+                    self.memtable.insert(bucket, key, commit, meta, Value::copy_of(value));
+                }
+            }
+            Change::CreateBucket { id, spec } => {
+                if id < self.next_bucket {
+                    let message = format!("the log creates bucket {id}, which was created before");
+                    return Err(Error::new(ErrorKind::Corrupt, message));
+                }
+                self.next_bucket = BucketId(id.0 + 1);
+                self.buckets.insert(id, BucketState::new(id, spec, commit));
+            }
+            Change::DeleteBucket { id } => {
+                self.bucket(id)?;
+                self.buckets.remove(&id);
+            }
+            Change::EditBucket { .. } | Change::PurgeAll { .. } | Change::SweepCursor { .. } => {
+                let message = "the log holds a change that this version of annals does not make; open it with a newer one";
+                return Err(Error::new(ErrorKind::UnsupportedFormat, message));
+            }
+            Change::Clock(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The bucket; `None` if it was deleted. One that was never created means that the manifest is older than the log (E15).
+    fn bucket(&mut self, id: BucketId) -> Result<Option<&mut BucketState>> {
+        if id >= self.next_bucket {
+            let message = format!("the log names bucket {id}, which was never created: the manifest is stale");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        Ok(self.buckets.get_mut(&id))
+    }
+}
+
+/// The steps that change things.
+struct Recovery<'a> {
+    env: Env,
+    directory: &'a Path,
+    settings: Settings,
+    keeper: Keeper,
+}
+
+/// What the leader starts with, but its log file.
+struct LeaderParts {
+    next: CommitNumber,
+    next_bucket: BucketId,
+    buckets: Vec<BucketState>,
+}
+
+impl LeaderParts {
+    fn with_log(self, log: LogFile, view: &View) -> Leader {
+        let live = |state: BucketState| {
+            let published = view.buckets.revision_counter(state.id).unwrap_or_default();
+            (state.id, Live { state, published })
+        };
+        Leader {
+            chain: log.initial_chain(),
+            log,
+            log_ended: false,
+            record: RecordWriter::new(),
+            next: self.next,
+            next_bucket: self.next_bucket,
+            buckets: self.buckets.into_iter().map(live).collect(),
+        }
+    }
+}
+
+impl Recovery<'_> {
+    fn resume_clock(&self, replayed: &Replayed) -> StoreClock {
+        StoreClock::resume(replayed.clock, replayed.end.last_now, self.env.clock.wall(), self.env.clock.monotonic())
+    }
+
+    /// Steps 8 to 10: numbers, the replayed entries as a segment, one manifest edit.
+    fn settle(
+        &mut self,
+        replayed: Replayed,
+        mut segments: Vec<Arc<Segment>>,
+        clock: &StoreClock,
+        report: &mut RecoveryReport,
+    ) -> Result<(LeaderParts, View)> {
+        let manifest = self.keeper.manifest();
+        let (mut last, mut next_bucket) = (manifest.last_commit.max(replayed.end.last_commit), replayed.next_bucket);
+        let mut buckets: Vec<BucketState> = replayed.buckets.into_values().collect();
+        if !replayed.torn_tail.is_empty() {
+            self.save_tail(&replayed.torn_tail)?;
+        }
+        let built = self.build_segment(&replayed.memtable, &segments, &buckets, clock)?;
+        // Below `Sync`, numbers may have been seen that the log has lost: go on beyond any of them.
+        if replayed.end.weaker_than_sync && !replayed.end.last_file_sealed {
+            last = CommitNumber(last.0 + UNSYNCED_COMMITS_MAX);
+            next_bucket = BucketId(next_bucket.0 + UNSYNCED_COMMITS_MAX);
+            for state in &mut buckets {
+                state.last_revision = Revision(state.last_revision.0 + UNSYNCED_COMMITS_MAX);
+            }
+        }
+        let incarnation = random(&self.env, self.directory)? as u64;
+        let pair = clock.pair(self.env.clock.wall(), self.env.clock.monotonic());
+        let floor = self.keeper.peek_file_number();
+        let segment_ref = built.as_ref().map(|(_, segment_ref)| *segment_ref);
+        let edited = self.keeper.edit(|manifest| {
+            manifest.clean = false;
+            manifest.incarnation = incarnation;
+            manifest.flushed = last;
+            manifest.last_commit = last;
+            manifest.next_bucket = next_bucket;
+            manifest.buckets = buckets.clone();
+            manifest.segments.splice(0..0, segment_ref);
+            manifest.log_floor = floor;
+            manifest.logs.clear();
+            manifest.clock = pair;
+        });
+        if let Err(failed) = edited {
+            return Err(self.undo(failed, built.map(|(segment, _)| segment)));
+        }
+        segments.splice(0..0, built.map(|(segment, _)| segment));
+        report.clean &= replayed.end.torn.is_none();
+        let active = Arc::new(Memtable::new(last.next(), last));
+        let view =
+            View { active, active_log: floor, sealed: Vec::new(), segments, buckets: Arc::new(Buckets::new(&buckets)) };
+        Ok((LeaderParts { next: last.next(), next_bucket, buckets }, view))
+    }
+
+    fn undo(&self, failed: Failed, segment: Option<Arc<Segment>>) -> Error {
+        if !failed.ambiguous
+            && let Some(segment) = segment
+        {
+            // The manifest does not name it; if it cannot be removed, the next open finds it.
+            let _ = self.env.fs.remove(segment.path());
+        }
+        failed.error
+    }
+
+    /// Keeps a torn tail for people. That it can be kept is not needed for anything.
+    fn save_tail(&mut self, bytes: &[u8]) -> Result<()> {
+        let number = self.keeper.next_file_number().map_err(|failed| failed.error)?;
+        let path = self.directory.join(format!("{:08}.tail", number.0));
+        let saved = self.env.fs.create_new(&path).and_then(|file| {
+            write_all_at(&*file, bytes, 0)?;
+            file.sync_all()
+        });
+        if saved.is_err() {
+            let _ = self.env.fs.remove(&path);
+        }
+        Ok(())
+    }
+
+    /// Step 9: what the log held, as a segment.
+    fn build_segment(
+        &mut self,
+        memtable: &Arc<Memtable>,
+        segments: &[Arc<Segment>],
+        buckets: &[BucketState],
+        clock: &StoreClock,
+    ) -> Result<Option<(Arc<Segment>, SegmentRef)>> {
+        if memtable.is_empty() {
+            return Ok(None);
+        }
+        let inputs = crate::compact::Inputs {
+            memtable: Some(memtable),
+            segments: &[],
+            hold_oldest: segments.is_empty(),
+            buckets,
+            now: clock.now(self.env.clock.monotonic()),
+        };
+        let store = self.keeper.manifest().store;
+        let (keeper, env, directory) = (&mut self.keeper, &self.env, self.directory);
+        let mut site = Site {
+            env,
+            directory,
+            store,
+            block_len: self.settings.block_len,
+            next_number: &mut || keeper.next_file_number().map_err(|failed| failed.error),
+            sync_directory: &mut || env.fs.sync_dir(directory).map_err(|error| Error::io("sync the directory", directory, error)),
+        };
+        let (segment, output) = site.build(&inputs)?;
+        Ok(segment.zip(SegmentRef::of(&output)))
+    }
+
+    /// Step 11.
+    fn start_log(&mut self) -> Result<LogFile> {
+        let number = self.keeper.next_file_number().map_err(|failed| failed.error)?;
+        let options = LogFileOptions {
+            store: self.keeper.manifest().store,
+            number,
+            previous: FileNumber(0),
+            class: class_of(self.settings.durability),
+            len: self.settings.log_file_len,
+        };
+        LogFile::prepare(&self.env, self.directory, &options)
+    }
+}
+
+pub(super) const fn class_of(durability: Durability) -> DurabilityClass {
+    match durability {
+        Durability::Sync => DurabilityClass::Sync,
+        Durability::Periodic { .. } | Durability::OsCache => DurabilityClass::Weaker,
+    }
+}

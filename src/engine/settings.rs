@@ -1,0 +1,50 @@
+//! The options of a store as the engine uses them: checked by `config`, plain values.
+
+use crate::durability::Durability;
+
+/// How the engine runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) durability: Durability,
+    /// Bytes that memtables may take before writers wait for a flush.
+    pub(crate) memory_budget: u64,
+    /// The largest value of any bucket.
+    pub(crate) value_len_max: u64,
+    pub(crate) create_if_missing: bool,
+    /// Refuse a torn tail instead of cutting it.
+    pub(crate) strict: bool,
+    /// Run jobs on threads; if not, on whoever calls `step` or would wait for them.
+    pub(crate) threads: bool,
+    pub(crate) log_file_len: u64,
+    /// Bytes at which the active memtable is sealed.
+    pub(crate) memtable_len: u64,
+    pub(crate) block_len: u32,
+    /// Bytes kept aside for the manifest and a merge on a full disk; 0 = none.
+    pub(crate) reserve_len: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Sync,
+            memory_budget: 256 << 20,
+            value_len_max: 16 << 20,
+            create_if_missing: true,
+            strict: false,
+            threads: true,
+            log_file_len: 64 << 20,
+            memtable_len: 64 << 20,
+            block_len: 8 << 10,
+            reserve_len: 4 << 20,
+        }
+    }
+}
+
+impl Settings {
+    /// Sizes that fit each other: four generations fit in the budget.
+    #[must_use]
+    pub(crate) fn fitted(mut self) -> Self {
+        self.memtable_len = self.memtable_len.min(self.memory_budget / 4);
+        self
+    }
+}

@@ -1,0 +1,176 @@
+//! What a reader pins: one immutable picture of the store, and the one number that says how much of it may be seen.
+//!
+//! A view names the active memtable, the sealed ones, the segments and the buckets. It is replaced as a whole when one of these changes;
+//! entries that are inserted into the active memtable do not change it. A reader takes a view and then loads
+//! `view.active.visible()`, nothing else and in no other order (E1): the number lives in the memtable that it belongs to and freezes with
+//! it, so an old view never shows half of what a newer one holds.
+//!
+//! Buckets come with the commit numbers of their changes, because a view with a change is installed before the change is visible: a
+//! reader uses the newest version at or below its own visible number.
+//!
+//! No locks, no clock, no files are opened here; `engine` decides when a view is replaced.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::env::sync::{AtomicU64, Ordering};
+use crate::manifest::BucketState;
+use crate::memtable::{self, Memtable};
+use crate::merge::{Merge, Source};
+use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
+use crate::retention::Rules;
+use crate::segment::{self, Segment};
+
+/// One picture of the store. In each list the newest comes first, so the first entry found of a key is its newest.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) active: Arc<Memtable>,
+    /// The log file that holds the same commits as `active`.
+    pub(crate) active_log: FileNumber,
+    pub(crate) sealed: Vec<Arc<Sealed>>,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) buckets: Arc<Buckets>,
+}
+
+/// A memtable that waits for its flush, with what the manifest must say of the buckets once it is flushed (E17).
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) memtable: Arc<Memtable>,
+    /// The log file that holds the same commits.
+    pub(crate) log: FileNumber,
+    /// The newest commit number given out when it was sealed.
+    pub(crate) through: CommitNumber,
+    pub(crate) buckets: Vec<BucketState>,
+    pub(crate) next_bucket: BucketId,
+}
+
+/// The buckets of a view, by id and by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Buckets {
+    versions: BTreeMap<BucketId, Versions>,
+    /// The newest bucket of each name.
+    names: BTreeMap<String, BucketId>,
+}
+
+/// What a bucket was from which commit on, newest first; `None` = deleted.
+#[derive(Clone, Debug)]
+struct Versions {
+    changes: Vec<(CommitNumber, Option<Arc<BucketState>>)>,
+    last_revision: Arc<AtomicU64>,
+}
+
+impl View {
+    /// Which commits a reader that holds this view may see.
+    pub(crate) fn visible(&self) -> CommitNumber {
+        self.active.visible()
+    }
+
+    /// No commit before this one is in a memtable of this view.
+    pub(crate) fn memory_starts_at(&self) -> CommitNumber {
+        self.sealed.last().map_or(self.active.first(), |oldest| oldest.memtable.first())
+    }
+
+    /// Active and sealed memtables, newest first.
+    pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        std::iter::once(&self.active).chain(self.sealed.iter().map(|sealed| &sealed.memtable))
+    }
+
+    /// Memory that the memtables of this view take, in bytes.
+    pub(crate) fn memtable_bytes(&self) -> u64 {
+        self.memtables().map(|memtable| memtable.bytes()).sum()
+    }
+
+    /// Everything of one bucket up to `visible`, in order.
+    pub(crate) fn merge(&self, bucket: BucketId, visible: CommitNumber) -> Merge {
+        let memtables =
+            self.memtables().map(|memtable| Source::Memtable(memtable::Cursor::new(Arc::clone(memtable), bucket, visible)));
+        let segments = self.segments.iter().map(|segment| Source::Segment(segment::Cursor::new(Arc::clone(segment), bucket)));
+        Merge::new(memtables.chain(segments).collect())
+    }
+}
+
+impl Buckets {
+    /// The buckets that a manifest names.
+    pub(crate) fn new(states: &[BucketState]) -> Self {
+        let mut buckets = Self::default();
+        for state in states {
+            buckets.set(state.changed, state.clone(), CommitNumber(0));
+        }
+        buckets
+    }
+
+    /// The bucket as of `visible`.
+    pub(crate) fn get(&self, id: BucketId, visible: CommitNumber) -> Option<&Arc<BucketState>> {
+        self.versions.get(&id)?.at(visible)
+    }
+
+    /// The bucket of that name as of `visible`.
+    pub(crate) fn find(&self, name: &str, visible: CommitNumber) -> Option<&Arc<BucketState>> {
+        let newest = self.names.get(name).and_then(|id| self.get(*id, visible));
+        // A bucket that was just created again is not visible yet while the one before it may still be.
+        newest.or_else(|| self.names.contains_key(name).then(|| self.all(visible).find(|state| state.spec.name == name)).flatten())
+    }
+
+    /// All buckets as of `visible`, by id.
+    pub(crate) fn all(&self, visible: CommitNumber) -> impl Iterator<Item = &Arc<BucketState>> {
+        self.versions.values().filter_map(move |versions| versions.at(visible))
+    }
+
+    /// The bucket's newest published revision.
+    pub(crate) fn last_revision(&self, id: BucketId) -> Revision {
+        Revision(self.versions.get(&id).map_or(0, |versions| versions.last_revision.load(Ordering::Acquire)))
+    }
+
+    /// Where the newest published revision of a bucket is kept.
+    pub(crate) fn revision_counter(&self, id: BucketId) -> Option<Arc<AtomicU64>> {
+        self.versions.get(&id).map(|versions| Arc::clone(&versions.last_revision))
+    }
+
+    /// Creates or changes a bucket from `commit` on. Versions that nobody at or above `visible` can ask for go.
+    pub(crate) fn set(&mut self, commit: CommitNumber, state: BucketState, visible: CommitNumber) {
+        self.names.insert(state.spec.name.clone(), state.id);
+        let versions = self.versions.entry(state.id).or_insert_with(|| Versions {
+            changes: Vec::new(),
+            last_revision: Arc::new(AtomicU64::new(state.last_revision.0)),
+        });
+        versions.changes.insert(0, (commit, Some(Arc::new(state))));
+        self.prune(visible);
+    }
+
+    /// Deletes a bucket from `commit` on.
+    pub(crate) fn remove(&mut self, commit: CommitNumber, id: BucketId, visible: CommitNumber) {
+        if let Some(versions) = self.versions.get_mut(&id) {
+            versions.changes.insert(0, (commit, None));
+        }
+        self.prune(visible);
+    }
+
+    fn prune(&mut self, visible: CommitNumber) {
+        self.versions.retain(|_, versions| {
+            if let Some(settled) = versions.changes.iter().position(|(commit, _)| *commit <= visible) {
+                versions.changes.truncate(settled + 1);
+            }
+            versions.changes.iter().any(|(_, state)| state.is_some())
+        });
+        let versions = &self.versions;
+        self.names.retain(|_, id| versions.contains_key(id));
+    }
+}
+
+impl Versions {
+    fn at(&self, visible: CommitNumber) -> Option<&Arc<BucketState>> {
+        self.changes.iter().find(|(commit, _)| *commit <= visible)?.1.as_ref()
+    }
+}
+
+/// The rules that decide what of a bucket's entries is seen at store time `now`.
+pub(crate) fn rules(state: &BucketState, now: u64) -> Rules<'_> {
+    Rules {
+        depth: state.spec.history,
+        max_age: state.spec.max_age,
+        floor: state.floor,
+        eras: &state.eras,
+        now,
+        cursor: (state.spec.marker_ttl > 0).then_some(state.cursor),
+    }
+}
