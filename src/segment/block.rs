@@ -7,26 +7,13 @@
 
 use std::cmp::Ordering;
 
-use super::format::{KEY_LEN_MAX, Refusal, head_of};
+use super::format::{
+    BLOCK_CHECKSUM_LEN, BLOCK_HEADER_LEN, FLAGS_SHIFT, HAS_DEADLINE, HAS_ORIGIN, HEAD_LEN, KEY_LEN_MAX, Refusal, START_LEN,
+    head_of,
+};
 use crate::codec::{DecodeError, Reader};
 use crate::entry::{Flags, Meta};
 use crate::number::Revision;
-
-pub(super) const BLOCK_HEADER_LEN: usize = 36;
-/// What the checksum at the start of a block covers begins here.
-pub(super) const BLOCK_CHECKSUM_LEN: usize = 4;
-pub(super) const HEAD_LEN: usize = 8;
-pub(super) const START_LEN: usize = 4;
-/// Header, one head, one start, and the four shortest fields of an entry.
-pub(super) const BLOCK_LEN_MIN: usize = BLOCK_HEADER_LEN + HEAD_LEN + START_LEN + 4;
-
-/// Bits below an entry's flags.
-pub(super) const HAS_DEADLINE: u64 = 1;
-pub(super) const HAS_ORIGIN: u64 = 2;
-pub(super) const FLAGS_SHIFT: u32 = 2;
-
-const _: () =
-    assert!(BLOCK_HEADER_LEN == 4 + 4 + 4 + 4 + 1 + 1 + 2 + 8 + 8, "change the table in format.rs and the golden bytes too");
 
 /// Where the parts of a block lie.
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::draft::BlockDraft;
 use super::fences::FencesDraft;
 use super::format::{
-    FOOTER_LEN, Footer, HEADER_LEN, Identity, KEY_LEN_MAX, SectionInfo, encode_directory, encode_header, follows, shared_len,
+    FOOTER_LEN, Footer, Identity, KEY_LEN_MAX, SectionInfo, encode_directory, encode_header, follows, shared_len,
 };
 use crate::checksum::checksum;
 use crate::entry::{Flags, Meta};

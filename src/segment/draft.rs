@@ -1,9 +1,11 @@
 //! A block while it is filled. What entries share (prefix, lowest revision and time) is known only at its end, so it keeps them apart
 //! until then. The one encoder of what `block` decodes.
 
-use super::block::{BLOCK_CHECKSUM_LEN, BLOCK_HEADER_LEN, FLAGS_SHIFT, HAS_DEADLINE, HAS_ORIGIN, HEAD_LEN, START_LEN, zigzag};
+use super::block::zigzag;
 use super::fences::Zone;
-use super::format::{head_of, shared_len};
+use super::format::{
+    BLOCK_CHECKSUM_LEN, BLOCK_HEADER_LEN, FLAGS_SHIFT, HAS_DEADLINE, HAS_ORIGIN, HEAD_LEN, START_LEN, head_of, shared_len,
+};
 use crate::checksum::Running;
 use crate::codec::put_varint;
 use crate::entry::Meta;

@@ -6,17 +6,9 @@
 
 use std::cmp::Ordering;
 
-use super::block::HEAD_LEN;
-use super::format::{head_of, shared_len};
+use super::format::{FENCE_LEN, HEAD_LEN, head_of, shared_len};
 use crate::codec::{DecodeError, Reader};
 use crate::number::Revision;
-
-pub(super) const FENCE_LEN: usize = 52;
-/// Where a fence has its block's checksum.
-#[cfg(any(test, feature = "testing"))]
-pub(super) const FENCE_CHECKSUM_AT: usize = 12;
-
-const _: () = assert!(FENCE_LEN == 8 + 4 + 4 + 8 + 8 + 4 + 4 + 4 + 8, "change the table in format.rs and the golden bytes too");
 
 /// What is known of a block without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

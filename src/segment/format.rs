@@ -92,6 +92,23 @@ use crate::number::{BucketId, FileNumber, Revision};
 pub(super) const VERSION: u32 = 1;
 pub(super) const HEADER_LEN: usize = 64;
 pub(super) const FOOTER_LEN: usize = 64;
+pub(super) const BLOCK_HEADER_LEN: usize = 36;
+/// What the checksum at the start of a block covers begins here.
+pub(super) const BLOCK_CHECKSUM_LEN: usize = 4;
+/// The 8 bytes that searches compare first.
+pub(super) const HEAD_LEN: usize = 8;
+/// Where an entry of a block starts.
+pub(super) const START_LEN: usize = 4;
+/// Header, one head, one start, and the four shortest fields of an entry.
+const BLOCK_LEN_MIN: u64 = (BLOCK_HEADER_LEN + HEAD_LEN + START_LEN + 4) as u64;
+/// What is below an entry's flags.
+pub(super) const HAS_DEADLINE: u64 = 1;
+pub(super) const HAS_ORIGIN: u64 = 2;
+pub(super) const FLAGS_SHIFT: u32 = 2;
+pub(super) const FENCE_LEN: usize = 52;
+/// Where a fence has its block's checksum.
+#[cfg(any(test, feature = "testing"))]
+pub(super) const FENCE_CHECKSUM_AT: usize = 12;
 /// The most bytes of a key: what the 16-bit lengths can say.
 pub(super) const KEY_LEN_MAX: usize = u16::MAX as usize;
 
@@ -102,6 +119,8 @@ const FRAME_CHECKSUM_AT: usize = 60;
 
 const _: () = assert!(HEADER_LEN == 8 + 4 + 4 + 16 + 8 + 20 + 4, "change the table above and the golden bytes too");
 const _: () = assert!(FOOTER_LEN == 8 + 4 + 4 + 8 + 8 + 8 + 8 + 8 + 4 + 4, "change the table above and the golden bytes too");
+const _: () = assert!(BLOCK_HEADER_LEN == 4 + 4 + 4 + 4 + 1 + 1 + 2 + 8 + 8, "change the table above and the golden bytes too");
+const _: () = assert!(FENCE_LEN == 8 + 4 + 4 + 8 + 8 + 4 + 4 + 4 + 8, "change the table above and the golden bytes too");
 const _: () = assert!(FRAME_CHECKSUM_AT + 4 == HEADER_LEN && FRAME_CHECKSUM_AT + 4 == FOOTER_LEN);
 
 /// Which file of which store: what seeds its checksums.
@@ -378,8 +397,8 @@ impl SectionInfo {
             fences_len,
             fences_checksum,
         };
-        let room_for_blocks = block_count <= blocks_len / super::block::BLOCK_LEN_MIN as u64;
-        let room_for_fences = block_count <= fences_len / super::fences::FENCE_LEN as u64;
+        let room_for_blocks = block_count.saturating_mul(BLOCK_LEN_MIN) <= blocks_len;
+        let room_for_fences = block_count.saturating_mul((HEAD_LEN + FENCE_LEN) as u64) <= fences_len;
         let ascending = section.first_key <= section.last_key && first_revision <= last_revision;
         if block_count == 0 || !room_for_blocks || !room_for_fences || !ascending {
             return Err(start.error("section in the directory"));

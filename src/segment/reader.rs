@@ -10,9 +10,11 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::block::{BLOCK_CHECKSUM_LEN, Block};
+use super::block::Block;
 use super::fences::{Fence, Fences};
-use super::format::{FOOTER_LEN, Footer, HEADER_LEN, Identity, Refusal, SectionInfo, decode_directory, decode_header};
+use super::format::{
+    BLOCK_CHECKSUM_LEN, FOOTER_LEN, Footer, HEADER_LEN, Identity, Refusal, SectionInfo, decode_directory, decode_header,
+};
 use crate::checksum::checksum;
 use crate::codec::DecodeError;
 use crate::entry::{Meta, SharedBytes, Value};
@@ -54,7 +56,7 @@ impl fmt::Debug for Segment {
 }
 
 /// The newest entry of a key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Found<'a> {
     pub(crate) meta: Meta,
     pub(crate) value: &'a [u8],

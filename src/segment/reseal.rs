@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use super::block::Block;
 use super::builder::Builder;
-use super::fences::{FENCE_CHECKSUM_AT, FENCE_LEN, Fences};
-use super::format::{FOOTER_LEN, Footer, HEADER_LEN, Identity, SectionInfo, decode_directory, encode_directory};
+use super::fences::Fences;
+use super::format::{
+    FENCE_CHECKSUM_AT, FENCE_LEN, FOOTER_LEN, Footer, HEAD_LEN, HEADER_LEN, Identity, SectionInfo, decode_directory,
+    encode_directory,
+};
 use super::reader::Expected;
 use crate::checksum::checksum;
 use crate::entry::{Flags, Meta};
@@ -52,7 +55,7 @@ pub(crate) fn reseal(bytes: &mut [u8]) {
 fn reseal_section(bytes: &mut [u8], identity: &Identity, section: &mut SectionInfo) {
     let range = section.fences_offset() as usize..section.end() as usize;
     let Ok(fences) = Fences::decode(&bytes[range.clone()], section.block_count) else { return };
-    let fences_at = range.start + 2 + fences.prefix().len() + 8 * fences.count();
+    let fences_at = range.start + 2 + fences.prefix().len() + HEAD_LEN * fences.count();
     let places: Vec<_> = (0..fences.count()).filter_map(|index| fences.fence(index)).collect();
     for (index, fence) in places.iter().enumerate() {
         let Some(end) = fence.offset.checked_add(u64::from(fence.len)).filter(|end| *end <= range.start as u64) else { continue };

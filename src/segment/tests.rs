@@ -165,3 +165,6 @@ proptest! {
         }
     }
 }
+
+mod building;
+mod corruption;

@@ -4,7 +4,7 @@
 //! builder would have written for the entries that are there. Believes no bit of an earlier check.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
-use super::block::{Block, HEAD_LEN, RawEntry};
+use super::block::{Block, RawEntry};
 use super::fences::{Fences, Zone};
 use super::format::{HEADER_LEN, SectionInfo, follows, head_of, shared_len};
 use super::reader::{Segment, check_frame};
@@ -110,8 +110,7 @@ impl Walk {
     /// The separator of the block is the one that its first key and the key before it call for.
     fn start_block(&self, fences: &Fences<'_>, number: usize, block: &Block<'_>) -> std::result::Result<(), DecodeError> {
         let wrong = DecodeError { at: 0, what: "separator of a block" };
-        let mut first = block.prefix().to_vec();
-        block.entry(0)?.write_key(block.prefix().len(), &mut first);
+        let first = first_key(block)?;
         let len = if number == 0 { first.len() } else { shared_len(&self.key, &first).saturating_add(1) };
         let separator = first.get(..len).unwrap_or(&first);
         let rest = separator.strip_prefix(fences.prefix()).ok_or(wrong)?;
@@ -143,11 +142,9 @@ impl Walk {
             lowest = (lowest.0.min(entry.meta.revision), lowest.1.min(entry.meta.created));
             highest = highest.max(entry.meta.revision);
         }
-        // Keys ascend, so first and last share what all share: one head more of prefix would have been found there.
-        let first = block.entry(0)?;
-        let shared_more =
-            key.len() > prefix.len() && first.rest_len > 0 && shared_len(&key_of(&first, prefix), &key) > prefix.len();
-        if lowest != (block.layout.base_revision(), block.layout.base_created()) || shared_more {
+        // Keys ascend, so what the first and the last share, all share.
+        let shares_prefix = shared_len(&first_key(block)?, &key) == prefix.len();
+        if lowest != (block.layout.base_revision(), block.layout.base_created()) || !shares_prefix {
             return Err(wrong("what the entries of a block share"));
         }
         Ok(Zone { first_revision: lowest.0, last_revision: highest, entries: block.count() as u32, puts, markers })
@@ -190,9 +187,8 @@ impl Walk {
     }
 }
 
-fn key_of(entry: &RawEntry<'_>, prefix: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(prefix.len().saturating_add(HEAD_LEN));
-    key.extend_from_slice(prefix);
-    entry.write_key(prefix.len(), &mut key);
-    key
+fn first_key(block: &Block<'_>) -> std::result::Result<Vec<u8>, DecodeError> {
+    let mut key = block.prefix().to_vec();
+    block.entry(0)?.write_key(block.prefix().len(), &mut key);
+    Ok(key)
 }
