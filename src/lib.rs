@@ -17,6 +17,8 @@ pub(crate) mod durability;
 pub(crate) mod report;
 pub(crate) mod subject;
 
+pub(crate) mod segment;
+
 pub(crate) mod retention;
 
 pub(crate) mod engine;

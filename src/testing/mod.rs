@@ -2,3 +2,4 @@
 #![allow(missing_docs, reason = "not part of the public API")]
 
 pub mod disk;
+pub mod segment;

@@ -1,0 +1,279 @@
+//! Writes a segment from entries in order. Called by flush, recovery and compaction, each with a new file under a temporary name.
+//!
+//! Memory: one block, one write buffer and the fences of the section being written; a value that is larger than the buffer goes from the
+//! caller's slice into the file. It syncs as it goes, so that the last sync is short and the log's syncs beside it are not held up.
+//! After an error the file is worth nothing: a failed sync may have dropped what was written before, so every later call answers the same
+//! error, and the caller starts again with another file. Renaming and naming the file in the manifest are the caller's.
+
+use std::path::PathBuf;
+
+use super::draft::BlockDraft;
+use super::fences::FencesDraft;
+use super::format::{
+    FOOTER_LEN, Footer, Identity, KEY_LEN_MAX, SectionInfo, encode_directory, encode_header, follows, shared_len,
+};
+use crate::checksum::checksum;
+use crate::entry::{Flags, Meta};
+use crate::env::{File, write_all_at};
+use crate::error::{Error, Result};
+use crate::number::{BucketId, FileNumber, Revision};
+
+/// Writes are gathered up to here.
+const BUFFER_LEN: usize = 256 * 1024;
+/// Bytes between two syncs.
+const SYNC_EVERY: u64 = 4 * 1024 * 1024;
+/// A block's length has 32 bits, and around its value there must be room for key and fields. The store's own limit is far below.
+const VALUE_LEN_MAX: usize = 1 << 31;
+
+/// A segment while it is written.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    out: Output,
+    identity: Identity,
+    block_len: usize,
+    block: BlockDraft,
+    section: Option<SectionDraft>,
+    sections: Vec<SectionInfo>,
+    blocks: u64,
+    entries: u64,
+}
+
+/// What a finished segment is, for the manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct Summary {
+    pub(crate) number: FileNumber,
+    pub(crate) len: u64,
+    /// The footer's checksum; it covers everything, through the checksums below it.
+    pub(crate) checksum: u32,
+    pub(crate) entries: u64,
+    /// One per bucket, ascending.
+    pub(crate) sections: Vec<SectionInfo>,
+}
+
+/// A section while it is written.
+#[derive(Debug)]
+struct SectionDraft {
+    bucket: BucketId,
+    offset: u64,
+    first_block: u64,
+    first_key: Box<[u8]>,
+    fences: FencesDraft,
+    /// The last key of the finished blocks, for the next separator.
+    block_end: Vec<u8>,
+    last_key: Vec<u8>,
+    last_revision: Revision,
+    last_flags: Flags,
+}
+
+impl Builder {
+    /// `file` is new and empty; `path` is only for errors. `block_len` is what blocks grow to, with their header.
+    pub(crate) fn new(file: Box<dyn File>, path: PathBuf, identity: Identity, block_len: u32) -> Self {
+        let buffer = encode_header(&identity);
+        Self {
+            out: Output { file, path, buffer, written: 0, unsynced: 0, failed: None },
+            identity,
+            block_len: block_len as usize,
+            block: BlockDraft::default(),
+            section: None,
+            sections: Vec::new(),
+            blocks: 0,
+            entries: 0,
+        }
+    }
+
+    /// Takes the next entry: bucket ascending, key ascending, revision descending, a dropped entry before the marker of its revision.
+    pub(crate) fn add(&mut self, bucket: BucketId, key: &[u8], meta: &Meta, value: &[u8]) -> Result<()> {
+        assert!(key.len() <= KEY_LEN_MAX, "keys are checked when they come in");
+        assert!(value.len() <= VALUE_LEN_MAX, "values are checked when they come in");
+        self.out.check()?;
+        match &mut self.section {
+            Some(section) if section.bucket == bucket => {
+                let last = (&*section.last_key, section.last_revision, section.last_flags);
+                assert!(follows(last, (key, meta.revision, meta.flags)), "entries come in order");
+            }
+            section => {
+                assert!(section.as_ref().is_none_or(|section| section.bucket < bucket), "buckets come in order");
+                self.finish_section()?;
+                self.section = Some(SectionDraft::new(bucket, key, self.out.len(), self.blocks));
+            }
+        }
+        if !self.block.is_empty() && self.block.len_with(Some((key, value))) > self.block_len {
+            self.finish_block(&[])?;
+        }
+        let section = self.section.as_mut().expect("it was set above");
+        section.last_key.clear();
+        section.last_key.extend_from_slice(key);
+        section.last_revision = meta.revision;
+        section.last_flags = meta.flags;
+        self.entries += 1;
+        if value.len() > BUFFER_LEN && self.block.is_empty() {
+            self.block.push(key, meta, &[]);
+            return self.finish_block(value);
+        }
+        self.block.push(key, meta, value);
+        Ok(())
+    }
+
+    /// About how long the file would be if it were finished now.
+    pub(crate) fn len(&self) -> u64 {
+        let open = self.section.as_ref().map_or(0, |section| section.fences.len() + self.block.len_with(None));
+        let directory: usize = self.sections.iter().map(|section| 64 + section.first_key.len() + section.last_key.len()).sum();
+        self.out.len() + (open + directory + FOOTER_LEN) as u64
+    }
+
+    /// Writes what is left, directory and footer, and syncs the file. At least one entry must have been added.
+    pub(crate) fn finish(mut self) -> Result<Summary> {
+        assert!(self.entries > 0, "an empty segment is never built");
+        self.out.check()?;
+        self.finish_section()?;
+        let directory = encode_directory(&self.sections);
+        let directory_offset = self.out.len();
+        let file_len = directory_offset + (directory.len() + FOOTER_LEN) as u64;
+        let footer = Footer {
+            section_count: u32::try_from(self.sections.len()).expect("buckets are counted in 32 bits"),
+            directory_offset,
+            file_len,
+            entries: self.entries,
+            blocks: self.blocks,
+            directory_checksum: checksum(self.identity.seed(directory_offset), &[&directory]),
+        }
+        .encode(&self.identity);
+        self.out.write(&directory)?;
+        self.out.write(&footer)?;
+        self.out.finish()?;
+        assert_eq!(self.out.written, file_len, "every part went where the footer says");
+        let checksum = u32::from_le_bytes(*footer.last_chunk().expect("a footer is longer than its checksum"));
+        Ok(Summary { number: self.identity.number, len: file_len, checksum, entries: self.entries, sections: self.sections })
+    }
+
+    /// Writes the block, if there is one; `rest` is what is left of the last entry's value.
+    fn finish_block(&mut self, rest: &[u8]) -> Result<()> {
+        let Some(section) = self.section.as_mut().filter(|_| !self.block.is_empty()) else { return Ok(()) };
+        let offset = self.out.len();
+        let (len, sum) = self.block.encode(self.identity.seed(offset), rest, &mut self.out.buffer);
+        let first_key = self.block.first_key();
+        let separator_len =
+            if section.fences.count() == 0 { first_key.len() } else { shared_len(&section.block_end, first_key) + 1 };
+        let separator = first_key.get(..separator_len).unwrap_or(first_key);
+        section.fences.push(offset, len, sum, self.block.zone(), separator);
+        section.block_end.clear();
+        section.block_end.extend_from_slice(&section.last_key);
+        self.blocks += 1;
+        self.block.clear();
+        self.out.write(rest)
+    }
+
+    fn finish_section(&mut self) -> Result<()> {
+        self.finish_block(&[])?;
+        let Some(section) = self.section.take() else { return Ok(()) };
+        let fences = section.fences.encode();
+        let offset = self.out.len();
+        let zones = || section.fences.zones();
+        self.sections.push(SectionInfo {
+            bucket: section.bucket,
+            entries: zones().map(|zone| u64::from(zone.entries)).sum(),
+            markers: zones().map(|zone| u64::from(zone.markers)).sum(),
+            first_revision: zones().map(|zone| zone.first_revision).min().unwrap_or_default(),
+            last_revision: zones().map(|zone| zone.last_revision).max().unwrap_or_default(),
+            first_key: section.first_key,
+            last_key: section.last_key.into(),
+            bytes: offset - section.offset + fences.len() as u64,
+            offset: section.offset,
+            first_block: section.first_block,
+            block_count: section.fences.count() as u64,
+            fences_len: fences.len() as u64,
+            fences_checksum: checksum(self.identity.seed(offset), &[&fences]),
+        });
+        self.out.write(&fences)
+    }
+}
+
+impl SectionDraft {
+    fn new(bucket: BucketId, first_key: &[u8], offset: u64, first_block: u64) -> Self {
+        Self {
+            bucket,
+            offset,
+            first_block,
+            first_key: first_key.into(),
+            fences: FencesDraft::default(),
+            block_end: Vec::new(),
+            last_key: Vec::new(),
+            last_revision: Revision::NONE,
+            last_flags: Flags::put(),
+        }
+    }
+}
+
+/// The end of the file: gathers small writes, cuts large ones, syncs in between.
+#[derive(Debug)]
+struct Output {
+    file: Box<dyn File>,
+    path: PathBuf,
+    buffer: Vec<u8>,
+    written: u64,
+    unsynced: u64,
+    /// The first error: what came before it may be lost, so nothing may follow it.
+    failed: Option<Error>,
+}
+
+impl Output {
+    /// Where the next byte goes.
+    fn len(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Appends `bytes`, and writes out the buffer when it is full.
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() <= BUFFER_LEN {
+            self.buffer.extend_from_slice(bytes);
+            return if self.buffer.len() >= BUFFER_LEN { self.write_buffer() } else { Ok(()) };
+        }
+        self.write_buffer()?;
+        self.write_through(bytes)
+    }
+
+    fn write_buffer(&mut self) -> Result<()> {
+        let buffer = std::mem::take(&mut self.buffer);
+        self.write_through(&buffer)?;
+        self.buffer = buffer;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn write_through(&mut self, bytes: &[u8]) -> Result<()> {
+        for piece in bytes.chunks(SYNC_EVERY as usize) {
+            if self.unsynced > 0 && self.unsynced + piece.len() as u64 > SYNC_EVERY {
+                self.sync(|file| file.sync_data())?;
+            }
+            if let Err(error) = write_all_at(&*self.file, piece, self.written) {
+                return Err(self.fail("write a segment", error));
+            }
+            self.written += piece.len() as u64;
+            self.unsynced += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.write_buffer()?;
+        self.sync(|file| file.sync_all())
+    }
+
+    fn sync(&mut self, call: impl Fn(&dyn File) -> std::io::Result<()>) -> Result<()> {
+        if let Err(error) = call(&*self.file) {
+            return Err(self.fail("sync a segment", error));
+        }
+        self.unsynced = 0;
+        Ok(())
+    }
+
+    fn fail(&mut self, action: &str, error: std::io::Error) -> Error {
+        let error = Error::io(action, &self.path, error);
+        self.failed = Some(error.clone());
+        error
+    }
+}

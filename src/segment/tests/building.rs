@@ -1,0 +1,256 @@
+//! What a builder writes, byte for byte and call for call, and what it does when the disk refuses.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::{IDENTITY, Model, build, check_reads, expected, put, verify};
+use crate::entry::{Flags, Meta};
+use crate::env::{Env, File};
+use crate::error::ErrorKind;
+use crate::number::{BucketId, Revision};
+use crate::segment::{Builder, Cursor, Segment};
+use crate::testing::segment::{BytesFile, open_bytes};
+
+/// Bytes between syncs, and a sync that fails.
+#[derive(Clone, Debug, Default)]
+struct Watched {
+    file: BytesFile,
+    calls: Arc<Mutex<Calls>>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    unsynced: usize,
+    unsynced_max: usize,
+    end: u64,
+    syncs: usize,
+    failing_sync: Option<usize>,
+    after_failure: usize,
+}
+
+impl Watched {
+    fn sync(&self) -> io::Result<()> {
+        let mut calls = self.calls.lock().unwrap();
+        calls.unsynced = 0;
+        calls.syncs += 1;
+        if calls.failing_sync == Some(calls.syncs) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
+}
+
+impl File for Watched {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let mut calls = self.calls.lock().unwrap();
+        if calls.failing_sync.is_some_and(|failing| failing <= calls.syncs) {
+            calls.after_failure += 1;
+        }
+        assert_eq!(offset, calls.end, "written from front to end");
+        calls.end += bytes.len() as u64;
+        calls.unsynced += bytes.len();
+        calls.unsynced_max = calls.unsynced_max.max(calls.unsynced);
+        self.file.write_at(bytes, offset)
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        unreachable!("a builder does not know its length")
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        unreachable!("a builder only appends")
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn map(&self) -> io::Result<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+        unreachable!("nothing is mapped while it is written")
+    }
+}
+
+fn builder(file: impl File + 'static, block_len: u32) -> Builder {
+    Builder::new(Box::new(file), PathBuf::from("n.seg"), IDENTITY, block_len)
+}
+
+#[test]
+fn the_bytes_of_a_small_segment_are_these() {
+    let marker = Meta { flags: Flags::delete(), ..put(300) };
+    let mortal = Meta { deadline: 1_000, origin: Revision(5), ..put(7) };
+    let entries = vec![
+        (b"user.anna".to_vec(), marker, vec![]),
+        (b"user.anna".to_vec(), put(6), b"one".to_vec()),
+        (b"user.berta.and.more".to_vec(), mortal, b"two".to_vec()),
+    ];
+    let (bytes, summary) = build(&Model::from([(3, entries)]), 4096);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let parts = [
+        ("header", 0..64),
+        ("block header", 64..100),
+        ("prefix, heads, starts", 100..141),
+        ("entries", 141..169),
+        ("fences", 169..240),
+        ("directory", 240..bytes.len() - 64),
+        ("footer", bytes.len() - 64..bytes.len()),
+    ];
+    let found: Vec<_> = parts.iter().map(|(name, range)| format!("{name}: {}", hex(&bytes[range.clone()]))).collect();
+    assert_eq!(
+        found,
+        [
+            "header: 414e4e414c5353470100000000000000ffeeddccbbaa998877665544332211002a00000000000000\
+             0000000000000000000000000000000000000000ce00261d",
+            "block header: 4a3d774a690000006900000003000000000005000600000000000000ee03000000000000",
+            "prefix, heads, starts: 757365722e00000000616e6e6100000000616e6e616e612e6174726562\
+             00000000060000000d000000",
+            "entries: 0404a602a602040000006f6e650e642e6d6f72650301010d0574776f",
+            "fences: 0900757365722e616e6e6100000000000000004000000000000000690000004a3d774a\
+             06000000000000002c010000000000000300000002000000010000000000000000000000",
+            "directory: 03030106ac02016947bfd1bb9809757365722e616e6e6113757365722e62657274612e616e642e6d6f7265",
+            "footer: 414e4e414c5353460100000001000000f0000000000000005b0100000000000003000000000000000100000000000000\
+             2a000000000000007dd8e7521a8f52b4",
+        ]
+    );
+    assert_eq!((summary.len, summary.checksum, summary.entries), (bytes.len() as u64, 0xb452_8f1a, 3));
+}
+
+#[test]
+fn revisions_of_a_key_may_fill_many_blocks() {
+    let mut entries = vec![(b"a".to_vec(), put(1), b"before".to_vec())];
+    entries.extend((0..200).rev().map(|number| (b"key".to_vec(), put(10 + number), vec![b'v'; 30])));
+    entries.push((b"key\0".to_vec(), put(2), b"after".to_vec()));
+    let model = Model::from([(1, entries)]);
+    let (bytes, summary) = build(&model, 128);
+    let segment = open_bytes(&bytes, &expected(&summary)).unwrap();
+    assert!(segment.sections()[0].block_count > 60);
+    assert_eq!(segment.newest(BucketId(1), b"key").unwrap().unwrap().meta.revision, Revision(209));
+    check_reads(&segment, &model).unwrap();
+    verify(&segment).unwrap();
+}
+
+#[test]
+fn keys_that_differ_only_by_zeros_within_a_head_are_told_apart() {
+    let keys: Vec<Vec<u8>> = (0..30).map(|len| [b"k".to_vec(), vec![0; len]].concat()).collect();
+    let model = Model::from([(1, keys.into_iter().map(|key| (key, put(1), b"v".to_vec())).collect())]);
+    for block_len in [64, 200, 4096] {
+        let (bytes, summary) = build(&model, block_len);
+        check_reads(&open_bytes(&bytes, &expected(&summary)).unwrap(), &model).unwrap();
+    }
+}
+
+#[test]
+fn huge_values_go_through_in_pieces_and_are_read_in_place() {
+    let value: Vec<u8> = (0..9_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let keys = ["a", "b", "c"].map(|key| key.as_bytes().to_vec());
+    let entries = keys.into_iter().flat_map(|key| [(key.clone(), put(2), value.clone()), (key, put(1), b"small".to_vec())]);
+    let entries: Vec<_> = entries.collect();
+    let watched = Watched::default();
+    let mut builder = builder(watched.clone(), 8192);
+    for (key, meta, value) in &entries {
+        builder.add(BucketId(1), key, meta, value).unwrap();
+    }
+    let summary = builder.finish().unwrap();
+    let segment = open_bytes(&watched.file.bytes(), &expected(&summary)).unwrap();
+    check_reads(&segment, &Model::from([(1, entries)])).unwrap();
+    let calls = watched.calls.lock().unwrap();
+    assert!(calls.unsynced_max <= 4 * 1024 * 1024, "{calls:?}");
+    assert_eq!(calls.unsynced, 0, "all is synced at the end");
+}
+
+#[test]
+fn small_entries_are_synced_on_the_way_too() {
+    let watched = Watched::default();
+    let mut builder = builder(watched.clone(), 8192);
+    for number in 0..100_000_u32 {
+        builder.add(BucketId(1), &number.to_be_bytes(), &put(1), &[7; 100]).unwrap();
+    }
+    let about = builder.len();
+    let summary = builder.finish().unwrap();
+    let calls = watched.calls.lock().unwrap();
+    assert!(calls.unsynced_max <= 4 * 1024 * 1024 && calls.syncs >= 3, "{calls:?}");
+    assert!(about.abs_diff(summary.len) < summary.len / 100, "{about} is about {}", summary.len);
+    let blocks = summary.sections[0].block_count;
+    let mean = summary.sections[0].blocks_len() / blocks;
+    assert!((7_000..=8_300).contains(&mean), "blocks of {mean} bytes where 8192 were asked for");
+}
+
+#[test]
+fn after_a_failed_sync_nothing_more_is_written_and_the_error_stays() {
+    for failing in 1..=2 {
+        let watched = Watched::default();
+        watched.calls.lock().unwrap().failing_sync = Some(failing);
+        let mut builder = builder(watched.clone(), 8192);
+        let mut failed = None;
+        for number in 0..100_000_u32 {
+            if let Err(error) = builder.add(BucketId(1), &number.to_be_bytes(), &put(1), &[7; 100]) {
+                assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some(std::path::Path::new("n.seg"))));
+                failed = Some(number);
+                break;
+            }
+        }
+        assert!(failed.is_some());
+        assert!(builder.add(BucketId(2), b"k", &put(1), b"v").is_err());
+        assert!(builder.finish().is_err());
+        assert_eq!(watched.calls.lock().unwrap().after_failure, 0);
+    }
+}
+
+#[test]
+fn entries_out_of_order_are_a_bug() {
+    let dropped = |revision| Meta { flags: Flags::dropped(), ..put(revision) };
+    let cases: [(&str, [(u64, &[u8], Meta); 2]); 6] = [
+        ("bucket falls", [(2, b"a", put(1)), (1, b"a", put(1))]),
+        ("key falls", [(1, b"b", put(1)), (1, b"a", put(1))]),
+        ("key falls to its prefix", [(1, b"a\0", put(1)), (1, b"a", put(1))]),
+        ("revision rises", [(1, b"a", put(1)), (1, b"a", put(2))]),
+        ("revision twice", [(1, b"a", put(1)), (1, b"a", put(1))]),
+        ("dropped after its marker", [(1, b"a", put(1)), (1, b"a", dropped(1))]),
+    ];
+    for (name, [first, second]) in cases {
+        let mut builder = builder(BytesFile::default(), 4096);
+        builder.add(BucketId(first.0), first.1, &first.2, b"").unwrap();
+        let add = AssertUnwindSafe(|| builder.add(BucketId(second.0), second.1, &second.2, b""));
+        assert!(catch_unwind(add).is_err(), "{name}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "an empty segment is never built")]
+fn an_empty_segment_is_a_bug() {
+    let _ = builder(BytesFile::default(), 4096).finish();
+}
+
+#[test]
+fn a_segment_on_a_real_disk_is_read_through_its_map_and_outlives_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("42.seg");
+    let fs = Env::os().fs;
+    let big = vec![9; 100_000];
+    let mut builder = Builder::new(fs.create_new(&path).unwrap(), path.clone(), IDENTITY, 4096);
+    builder.add(BucketId(1), b"big", &put(2), &big).unwrap();
+    builder.add(BucketId(1), b"small", &put(1), b"v").unwrap();
+    let summary = builder.finish().unwrap();
+    let segment = Segment::open(&*fs, &path, &expected(&summary)).unwrap();
+    fs.remove(&path).unwrap();
+    assert_eq!(segment.path(), path);
+    let value = segment.newest(BucketId(1), b"big").unwrap().unwrap().to_value();
+    let mut cursor = Cursor::new(segment, BucketId(1));
+    cursor.seek(b"c").unwrap();
+    assert_eq!(cursor.entry().unwrap().key, b"small");
+    let small = cursor.entry().unwrap().value();
+    drop(cursor);
+    assert_eq!((&*value, &*small), (&*big, &b"v"[..]));
+    let error = Segment::open(&*fs, &path, &expected(&summary)).unwrap_err();
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some(&*path)));
+}

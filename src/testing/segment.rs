@@ -1,0 +1,134 @@
+//! Segments from arbitrary bytes, for fuzz targets: every read either answers or errs; none may panic, hang or allocate beyond its input.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::env::File;
+use crate::error::Result;
+use crate::segment::reseal::{decode_block, expected_of, reseal};
+use crate::segment::{Cursor, Expected, Segment};
+
+/// A file without a file system: what a builder wrote, or what a test made up. Clones share the bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BytesFile(pub(crate) Arc<Mutex<Vec<u8>>>);
+
+impl BytesFile {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(bytes)))
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().expect("no test panics while it holds this").clone()
+    }
+}
+
+impl File for BytesFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let bytes = self.0.lock().expect("no test panics while it holds this");
+        let from = bytes.get(offset as usize..).unwrap_or_default();
+        let count = from.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&from[..count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let mut all = self.0.lock().expect("no test panics while it holds this");
+        let end = offset as usize + bytes.len();
+        let len = all.len().max(end);
+        all.resize(len, 0);
+        all[offset as usize..end].copy_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().expect("no test panics while it holds this").resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().expect("no test panics while it holds this").len() as u64)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn map(&self) -> io::Result<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+        Ok(Arc::new(self.bytes()))
+    }
+}
+
+/// Opens `bytes` as what a manifest would have to expect of them.
+pub(crate) fn open_bytes(bytes: &[u8], expected: &Expected) -> Result<Arc<Segment>> {
+    Segment::open_file(&BytesFile::new(bytes.to_vec()), Path::new("bytes.seg"), expected)
+}
+
+/// Opens `bytes` as a segment, walks it both ways, looks up and seeks what it found, and verifies it.
+pub fn open_segment_bytes(bytes: &[u8]) {
+    let Ok(segment) = open_bytes(bytes, &expected_of(bytes)) else { return };
+    let _ = segment.verify(&mut |_, _, _| {});
+    for section in segment.sections() {
+        let mut cursor = Cursor::new(Arc::clone(&segment), section.bucket);
+        let mut other = Cursor::new(Arc::clone(&segment), section.bucket);
+        // A cursor moves on with every step, so the length bounds the steps.
+        let mut moved = cursor.seek_first();
+        while let (Ok(()), Some(entry)) = (&moved, cursor.entry()) {
+            let _ = segment.newest(section.bucket, entry.key).map(|found| found.map(|found| found.to_value()));
+            let _ = other.seek(entry.key);
+            let _ = other.prev();
+            moved = cursor.next();
+        }
+        moved = cursor.seek_last();
+        while let (Ok(()), Some(entry)) = (&moved, cursor.entry()) {
+            let _ = entry.value();
+            moved = cursor.prev();
+        }
+        for key in [&b""[..], b"\0", b"k", &[0xff; 20]] {
+            let _ = segment.newest(section.bucket, key);
+            let _ = other.seek(key);
+        }
+    }
+}
+
+/// [`open_segment_bytes`] after every checksum was made right.
+pub fn open_resealed_segment_bytes(bytes: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    reseal(&mut bytes);
+    open_segment_bytes(&bytes);
+}
+
+/// A valid small segment, for a fuzz target to edit. Its entries depend on `shape`.
+#[must_use]
+pub fn valid_segment_bytes(shape: u64) -> Vec<u8> {
+    crate::segment::reseal::valid_segment(shape)
+}
+
+/// Decodes `bytes` as a block, every entry and some searches. Blocks have their checksum checked before they are decoded, so this is
+/// already behind it.
+pub fn decode_block_bytes(bytes: &[u8]) {
+    decode_block(bytes);
+}
+
+/// [`decode_block_bytes`] with the lengths in the block's header set to what there is.
+pub fn decode_resealed_block_bytes(bytes: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    let len = (bytes.len() as u32).to_le_bytes();
+    for at in [4, 8] {
+        if let Some(field) = bytes.get_mut(at..at + 4) {
+            field.copy_from_slice(&len);
+        }
+    }
+    if let Some(fixed) = bytes.get_mut(16..18) {
+        fixed.fill(0);
+    }
+    decode_block(&bytes);
+}
