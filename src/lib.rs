@@ -15,6 +15,9 @@ pub(crate) mod number;
 pub(crate) mod spec;
 pub(crate) mod subject;
 
+pub(crate) mod manifest;
+pub(crate) mod wal;
+
 pub(crate) mod retention;
 
 pub(crate) mod engine;
