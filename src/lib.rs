@@ -18,6 +18,8 @@ pub(crate) mod report;
 pub(crate) mod subject;
 
 pub(crate) mod segment;
+pub(crate) mod manifest;
+pub(crate) mod wal;
 
 pub(crate) mod retention;
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::codec::{DecodeError, Reader, put_prefixed, put_varint};
 use crate::key::BUCKET_NAME_LEN_MAX;
+use crate::number::{CommitNumber, Revision};
 
 /// The deepest history that a bucket can keep, as in the model.
 pub(crate) const HISTORY_MAX: u8 = 64;
@@ -26,6 +27,26 @@ pub(crate) struct BucketSpec {
     pub(crate) compression: u8,
     pub(crate) description: String,
     pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// A time when a bucket's limits were raised: what was there already stays under the limits of before, so that nothing comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Era {
+    /// The commit that raised them.
+    pub(crate) commit: CommitNumber,
+    /// The bucket's last revision then: entries up to here are judged by this era.
+    pub(crate) through: Revision,
+    /// At most so many of them per key, counted among themselves.
+    pub(crate) depth: u8,
+    /// None of them created before this store time; 0 = any age.
+    pub(crate) cutoff: u64,
+}
+
+/// One moment by both clocks: nanoseconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct ClockPair {
+    pub(crate) wall: u64,
+    pub(crate) store: u64,
 }
 
 impl BucketSpec {

@@ -1,0 +1,141 @@
+//! The manifest: the whole state of a store that is not in its log or segments, replaced as a whole.
+//!
+//! The engine makes one [`Manifest`] after the other and stores each with [`store`]; opening starts with [`load`]. [`format`] owns
+//! the bytes, [`file`] the order of calls that makes a replacement atomic and durable.
+//!
+//! Everything in it is as of the commit `flushed`, never later: what is newer is in the log. The manifest does not know what its fields
+//! mean to one another beyond what [`Manifest::check`] says; that a segment which it names exists is for recovery to find out.
+
+pub(crate) mod file;
+pub(crate) mod format;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use file::{MANIFEST_NAME, MANIFEST_TMP_NAME, StoreError, load, store};
+pub(crate) use format::ManifestError;
+
+use std::collections::BTreeSet;
+
+use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
+use crate::spec::{BucketSpec, ClockPair, Era};
+
+/// How many ends of incarnations a bucket keeps.
+pub(crate) const ENDS_MAX: usize = 64;
+
+/// The state of a store as of its flushed commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// The store's identity, drawn when it was created.
+    pub(crate) store: u128,
+    /// Drawn at every open.
+    pub(crate) incarnation: u64,
+    /// Closed in order: nothing is in the log that is not in segments.
+    pub(crate) clean: bool,
+    /// Numbers at or above this one have never been given to a file.
+    pub(crate) file_ceiling: FileNumber,
+    /// All commits up to here are in segments or in this state.
+    pub(crate) flushed: CommitNumber,
+    /// No smaller number may be given out again.
+    pub(crate) last_commit: CommitNumber,
+    /// Log files below this number are not needed.
+    pub(crate) log_floor: FileNumber,
+    /// Log files that are known to exist and may have records, ascending, none below the floor.
+    pub(crate) logs: Vec<FileNumber>,
+    /// Ids at or above this one have never been given to a bucket.
+    pub(crate) next_bucket: BucketId,
+    pub(crate) clock: ClockPair,
+    /// By id, ascending.
+    pub(crate) buckets: Vec<BucketState>,
+    /// Newest run first: the order is that of age.
+    pub(crate) segments: Vec<SegmentRef>,
+}
+
+/// A bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BucketState {
+    pub(crate) id: BucketId,
+    pub(crate) spec: BucketSpec,
+    /// The commit that created it.
+    pub(crate) created: CommitNumber,
+    /// The last commit that changed it without being an entry.
+    pub(crate) changed: CommitNumber,
+    pub(crate) last_revision: Revision,
+    /// Everything up to here went with the last purge of the whole bucket.
+    pub(crate) floor: Revision,
+    /// The commit of that purge; 0 = there was none.
+    pub(crate) purged: CommitNumber,
+    /// Reads as of a revision up to here may miss keys that retention has removed.
+    pub(crate) as_of_floor: Revision,
+    /// Watches from below here may miss what was newest of its key.
+    pub(crate) watch_floor: Revision,
+    /// By commit, ascending.
+    pub(crate) eras: Vec<Era>,
+    /// It has held entries with a time to live of their own.
+    pub(crate) deadlines_seen: bool,
+    /// How far expiry has got: deadline and revision.
+    pub(crate) cursor: (u64, Revision),
+    /// Its last revision at the end of each of the last incarnations in which it changed; oldest first, at most [`ENDS_MAX`].
+    pub(crate) ends: Vec<(u64, Revision)>,
+}
+
+/// A segment that is part of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentRef {
+    pub(crate) number: FileNumber,
+    pub(crate) len: u64,
+    /// Of the whole file.
+    pub(crate) checksum: u32,
+    pub(crate) entries: u64,
+}
+
+impl Manifest {
+    /// What holds in every manifest, and is checked before one is written and after one is read: the rule that is broken, if any.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let used = |number: FileNumber| number < self.file_ceiling;
+        if !self.logs.is_sorted_by(|left, right| left < right) {
+            return Err("log files in ascending order");
+        }
+        if self.logs.first().is_some_and(|first| *first < self.log_floor) {
+            return Err("log files at or above the log floor");
+        }
+        if self.flushed > self.last_commit {
+            return Err("a flushed commit up to the last one");
+        }
+        if self.log_floor > self.file_ceiling || !self.logs.iter().copied().all(used) {
+            return Err("log files below the ceiling of file numbers");
+        }
+        let mut numbers: BTreeSet<FileNumber> = self.logs.iter().copied().collect();
+        for segment in &self.segments {
+            if !used(segment.number) {
+                return Err("segments below the ceiling of file numbers");
+            }
+            if !numbers.insert(segment.number) {
+                return Err("one file per number");
+            }
+        }
+        if !self.buckets.is_sorted_by(|left, right| left.id < right.id) {
+            return Err("buckets in ascending order of id");
+        }
+        if self.buckets.last().is_some_and(|last| last.id >= self.next_bucket) {
+            return Err("bucket ids below the next one");
+        }
+        let mut names = BTreeSet::new();
+        if !self.buckets.iter().all(|bucket| names.insert(bucket.spec.name.as_str())) {
+            return Err("one bucket per name");
+        }
+        self.buckets.iter().try_for_each(BucketState::check)
+    }
+}
+
+impl BucketState {
+    fn check(&self) -> Result<(), &'static str> {
+        if !self.eras.is_sorted_by(|left, right| left.commit < right.commit) {
+            return Err("eras in ascending order of commit");
+        }
+        if self.ends.len() > ENDS_MAX {
+            return Err("at most 64 ends of incarnations");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! The write-ahead log: what has been committed and is not in segments yet.
+//!
+//! The commit leader encodes a group as one record ([`RecordWriter`]), appends it to a [`LogFile`] and syncs that as the durability asks;
+//! recovery reads all files back through [`replay()`]. [`format`] owns the bytes of a file and of a record's header, [`change`] those of a
+//! group's changes, and both pages say what is invalid.
+//!
+//! The log knows nothing of buckets, keys or retention, and nothing of when to rotate or sync. It promises two things: what replay hands
+//! out is a prefix of what was appended, in order; and a prefix that is too short by anything that is proven to have been synced is an
+//! error, not an answer.
+
+pub(crate) mod change;
+pub(crate) mod format;
+pub(crate) mod record;
+pub(crate) mod replay;
+pub(crate) mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use change::{
+    Change, Changes, EntryFields, encode_clock, encode_create_bucket, encode_delete_bucket, encode_edit_bucket, encode_entry,
+    encode_purge_all, encode_sweep_cursor, patch_flags,
+};
+pub(crate) use format::{DurabilityClass, HEADER_LEN, PAYLOAD_LEN_MAX, RecordFields, RecordHeader, RecordKind, Seed, record_len};
+pub(crate) use record::{RecordWriter, seal_record};
+pub(crate) use replay::{ReplayEnd, ReplayInput, Torn, replay};
+pub(crate) use writer::{LogFile, LogFileOptions};
+
+use crate::number::FileNumber;
+
+/// The name of a log file: its number in decimal, at least 8 digits, and `.wal`.
+pub(crate) fn file_name(number: FileNumber) -> String {
+    format!("{:08}.wal", number.0)
+}
+
+/// The name of a log file that is still being prepared.
+pub(crate) fn spare_name(number: FileNumber) -> String {
+    format!("{:08}.spare", number.0)
+}
+
+/// The number in a log file's name; none for any name that [`file_name`] would not give.
+pub(crate) fn parse_file_name(name: &str) -> Option<FileNumber> {
+    parse(name, ".wal", file_name)
+}
+
+/// The number in the name of a log file that is being prepared; none for any name that [`spare_name`] would not give.
+pub(crate) fn parse_spare_name(name: &str) -> Option<FileNumber> {
+    parse(name, ".spare", spare_name)
+}
+
+fn parse(name: &str, suffix: &str, name_of: fn(FileNumber) -> String) -> Option<FileNumber> {
+    let number = FileNumber(name.strip_suffix(suffix)?.parse().ok()?);
+    (name_of(number) == name).then_some(number)
+}
