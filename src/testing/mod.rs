@@ -3,3 +3,5 @@
 
 pub mod disk;
 pub mod segment;
+pub mod ops;
+pub mod oracle;
