@@ -1,0 +1,271 @@
+//! The grammar of the program: `annals --store DIR VERB BUCKET ...`. Parsing only; `commands` acts on it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use annals::Durability;
+use clap::{Args as ArgGroup, Parser, Subcommand, ValueEnum};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  not found: no such bucket, key without a value, revision not retained
+  2  usage: an argument is missing, malformed or over a limit
+  3  condition failed: wrong revision, or it exists already
+  4  the store cannot be used: none in the directory, locked, closed, or of a newer format
+  5  corrupt: bytes on disk are not what was written
+  6  input, output, no space
+  7  import finished, but skipped something, which it names
+
+Only `bucket add` and `import` create a store where there is none.
+
+Output: answers on stdout, errors and progress on stderr. put, create, update, del and purge print the new revision; get prints the
+bytes of the value and nothing else. With --json every answer is one JSON object on a line of its own, and lists (keys, history,
+bucket ls) are one object a line. A value is in the field \"value\" if it is UTF-8, else in \"value_base16\" as hexadecimal digits.
+With --json an error is an object on stderr: {\"error\": {\"kind\", \"message\", \"next\", \"exit_code\", ...}}.
+
+Example:
+  annals --store data bucket add settings --history 8
+  annals --store data put settings eu.theme dark
+  annals --store data update settings eu.theme light --revision 1
+  annals --store data history settings 'eu.>'";
+
+/// An embedded key-value store that remembers and tells: buckets, revisions, history, compare-and-set.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, after_help = AFTER_HELP, max_term_width = 120, subcommand_value_name = "VERB")]
+pub(crate) struct Args {
+    /// The directory of the store; every verb but `tour` needs it
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What an acknowledged write has survived
+    #[arg(long, global = true, value_enum, default_value_t = Level::Sync)]
+    pub(crate) durability: Level,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// The levels of durability that make sense for a program that ends after its write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// On disk: survives a power cut
+    Sync,
+    /// With the operating system: survives the end of this program
+    Os,
+}
+
+impl Level {
+    pub(crate) const fn durability(self) -> Durability {
+        match self {
+            Self::Sync => Durability::Sync,
+            Self::Os => Durability::OsCache,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Create, list, describe and remove buckets
+    #[command(subcommand)]
+    Bucket(BucketVerb),
+    /// Give a key a value, whatever it held
+    Put {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Print the value of a key
+    Get {
+        #[command(flatten)]
+        target: Target,
+        /// The value that this revision gave to the key, if it is still retained
+        #[arg(long, value_name = "R")]
+        revision: Option<u64>,
+    },
+    /// Give a key a value only if it has none
+    Create {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Give a key a value only if its newest entry has revision R
+    Update {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        input: Input,
+        /// The revision that the newest entry of the key must have; 0: the key must have no entry
+        #[arg(long, value_name = "R")]
+        revision: u64,
+    },
+    /// Delete a key: its history stays
+    Del {
+        #[command(flatten)]
+        target: Target,
+        /// Only if the newest entry of the key has this revision; 0 asks for no check
+        #[arg(long, value_name = "R")]
+        revision: Option<u64>,
+    },
+    /// Delete a key with its history
+    Purge {
+        #[command(flatten)]
+        target: Target,
+        /// Only if the newest entry of the key has this revision; 0 asks for no check
+        #[arg(long, value_name = "R")]
+        revision: Option<u64>,
+    },
+    /// Print the keys that hold a value, one a line, in byte order
+    Keys {
+        bucket: String,
+        /// Patterns of which one has to match: `*` is one token, `>` the rest (quote them)
+        #[arg(value_name = "FILTER")]
+        filters: Vec<String>,
+        /// Keys whose newest entry is a delete or purge marker, too
+        #[arg(long)]
+        markers: bool,
+    },
+    /// Print the retained entries of a key, or of all keys that a pattern matches, oldest first
+    History {
+        bucket: String,
+        /// A key, or a pattern: `*` is one token, `>` the rest (quote them)
+        pattern: String,
+    },
+    /// Store every regular file below a directory: the key is its path, the value its content
+    Import(ImportArgs),
+    /// Print what the store is and holds
+    Status,
+    /// Read every file of the store in full and check it
+    Verify,
+    /// See it all in a minute: import, history, a kill -9, rates; needs no store
+    Tour(TourArgs),
+    /// The process that `tour` kills
+    #[command(hide = true)]
+    TourWriter {
+        #[arg(long)]
+        threads: usize,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BucketVerb {
+    /// Create a bucket, and the store if there is none; again with the same configuration changes nothing
+    Add {
+        name: String,
+        /// How many entries of each key are kept, 1 to 64
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        history: u8,
+        /// The largest value in bytes
+        #[arg(long, value_name = "BYTES")]
+        max_value_size: Option<u64>,
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        description: String,
+        /// A pair of your own; may be repeated
+        #[arg(long, value_name = "K=V", value_parser = pair)]
+        metadata: Vec<(String, String)>,
+    },
+    /// List the buckets
+    Ls,
+    /// Describe a bucket and count what it holds
+    Info { name: String },
+    /// Remove a bucket with all that it holds
+    Rm { name: String },
+}
+
+/// One key of one bucket.
+#[derive(Debug, ArgGroup)]
+pub(crate) struct Target {
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+}
+
+/// Where a value comes from.
+#[derive(Debug, ArgGroup)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Input {
+    /// The value itself, or `-` to read it from stdin
+    pub(crate) value: Option<OsString>,
+    /// Read the value from a file
+    #[arg(long, value_name = "F")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, ArgGroup)]
+#[command(after_long_help = "\
+A key is the path relative to SRC with a dot between its components; bytes other than letters, digits, _ and - are written =XX \
+(upper-case hexadecimal), so src/main.rs is src.main=2Ers. Nothing is lost: the path can be had back.
+
+Run again, it writes only what changed, each file by compare-and-set against the revision that it read, so the history of every file \
+appears. Files that are gone from SRC keep their keys unless --delete-missing is given. Symbolic links are not followed; they and \
+whatever else cannot be stored are counted by kind and named, and make the exit code 7. Empty directories leave no trace.")]
+pub(crate) struct ImportArgs {
+    /// The directory to read
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// The bucket; created if missing
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bucket: String,
+    /// How many entries of each key a new bucket keeps, 1 to 64 [default: 5]
+    #[arg(long, value_name = "N")]
+    pub(crate) history: Option<u8>,
+    /// Delete the keys of files that are gone from SRC
+    #[arg(long)]
+    pub(crate) delete_missing: bool,
+    /// Name all that was skipped, not the first 20 of each kind
+    #[arg(long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, ArgGroup)]
+pub(crate) struct TourArgs {
+    /// The tree to import [default: the sources of the crates that cargo unpacked, or else the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source: Option<PathBuf>,
+    /// Make the store here and keep it [default: a temporary directory, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Import at most this many files
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub(crate) limit_files: usize,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it takes the form K=V")?;
+    if key.is_empty() { Err("the key before = is empty".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_contradicts_itself_nowhere() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_write_takes_exactly_one_source_of_its_value() {
+        for (line, fine) in [
+            ("annals put b k v", true),
+            ("annals put b k -", true),
+            ("annals put b k --file f", true),
+            ("annals put b k", false),
+            ("annals put b k v --file f", false),
+            ("annals update b k v", false),
+            ("annals update b k v --revision 3", true),
+        ] {
+            assert_eq!(Args::try_parse_from(line.split(' ')).is_ok(), fine, "{line}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_split_at_the_first_equals_sign() {
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(pair("a="), Ok(("a".to_owned(), String::new())));
+        assert!(pair("a").is_err() && pair("=b").is_err());
+    }
+}

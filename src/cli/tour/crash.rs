@@ -1,0 +1,201 @@
+//! The third part: another process writes, is killed in the middle, and nothing that it was promised is gone.
+//!
+//! The child is this program again, with a hidden verb. After the store has acknowledged a write, the child says so on a pipe; what the
+//! parent reads there before the pipe breaks is what was promised. A kill ends the process and not the machine: that a power cut takes
+//! nothing either is for the tests of the engine to show, on a simulated disk.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use annals::{Bucket, BucketConfig, Store};
+
+use super::{Guide, recovery_words};
+use crate::args::Level;
+use crate::commands::open;
+use crate::failure::{Context, Failure, Result};
+use crate::text::grouped;
+
+const BUCKET: &str = "crash";
+const THREADS: usize = 4;
+const VALUE_LEN: usize = 100;
+const SIGKILL: i32 = 9;
+/// How long the writer may write before it is killed.
+const LIFE: Duration = Duration::from_secs(1);
+/// How long to wait for its first word.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// When it ends by itself, in case nobody is left to kill it.
+const LIFE_MAX: Duration = Duration::from_secs(60);
+
+/// A write that was acknowledged: the number of its thread, its number there.
+type Promise = (usize, u64);
+
+/// What is there of what was promised.
+#[derive(Debug, PartialEq, Eq)]
+struct Tally {
+    acknowledged: u64,
+    found: u64,
+    /// Written, and killed before it could be said.
+    unannounced: u64,
+}
+
+pub(super) fn survive(directory: &Path, guide: &mut Guide<'_>) -> Result<()> {
+    guide.section("3. It survives a kill")?;
+    guide.say(format_args!("Another process writes with {THREADS} threads, synced, and reports each acknowledged write."))?;
+    let promises = write_and_kill(directory)?;
+    guide.say(format_args!(
+        "After {} it got SIGKILL, in the middle of its writes. Opening the store again:",
+        crate::text::span(LIFE)
+    ))?;
+    let store = open(directory, Level::Sync, false)?;
+    for words in recovery_words(store.recovery()) {
+        guide.say(format_args!("  {words}"))?;
+    }
+    let tally = tally(&store.bucket(BUCKET).trying(|| format!("open bucket {BUCKET}"))?, &promises)?;
+    let lost = tally.acknowledged - tally.found;
+    guide.say(format_args!(
+        "Acknowledged {}, found {}, lost {}.",
+        grouped(tally.acknowledged),
+        grouped(tally.found),
+        grouped(lost)
+    ))?;
+    if tally.unannounced > 0 {
+        guide.say(format_args!("{} more were in, and killed before they could be reported.", grouped(tally.unannounced)))?;
+    }
+    store.close().trying(|| "close the store".to_owned())?;
+    if lost == 0 { Ok(()) } else { Err(Failure::Lost { acknowledged: tally.acknowledged, lost }) }
+}
+
+/// The child, which goes when its owner goes.
+struct Writer(Child);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Both fail only if it has ended and been waited for.
+        let _ended = self.0.kill();
+        let _waited = self.0.wait();
+    }
+}
+
+fn write_and_kill(directory: &Path) -> Result<Vec<Promise>> {
+    let failed = |action: &str, source| Failure::System { action: action.to_owned(), source };
+    let program = std::env::current_exe().map_err(|source| failed("find this program", source))?;
+    let threads = THREADS.to_string();
+    let mut command = Command::new(program);
+    command.arg("--store").arg(directory).args(["tour-writer", "--threads", &threads]);
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut writer = Writer(spawned.map_err(|source| failed("start the writing process", source))?);
+    let Some(pipe) = writer.0.stdout.take() else {
+        return Err(super::broken("the writing process has no pipe"));
+    };
+    let (first, started) = mpsc::channel();
+    let (status, promises) = thread::scope(|scope| {
+        let reader = scope.spawn(|| read_promises(pipe, first));
+        if started.recv_timeout(PATIENCE).is_ok() {
+            thread::sleep(LIFE);
+        }
+        let status = writer.0.kill().and_then(|()| writer.0.wait());
+        (status, reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let status = status.map_err(|source| failed("kill the writing process", source))?;
+    if status.signal() != Some(SIGKILL) {
+        return Err(super::broken(&format!("the writing process ended by itself ({status}) before it could be killed")));
+    }
+    if promises.is_empty() {
+        return Err(super::broken(&format!("the writing process acknowledged nothing in {} s", PATIENCE.as_secs())));
+    }
+    Ok(promises)
+}
+
+/// Reads whole lines until the pipe breaks; tells when the first one is there.
+fn read_promises(pipe: ChildStdout, first: Sender<()>) -> Vec<Promise> {
+    let (mut pipe, mut line, mut first) = (BufReader::new(pipe), String::new(), Some(first));
+    let mut promises = Vec::new();
+    while pipe.read_line(&mut line).is_ok_and(|len| len > 0) {
+        promises.extend(parse(&line));
+        line.clear();
+        if let Some(first) = first.take() {
+            // Who gave up waiting does not listen any more.
+            let _deaf = first.send(());
+        }
+    }
+    promises
+}
+
+/// A line that the kill cut short promises nothing.
+fn parse(line: &str) -> Option<Promise> {
+    let (thread, number) = line.strip_suffix('\n')?.split_once(' ')?;
+    Some((thread.parse().ok()?, number.parse().ok()?))
+}
+
+fn tally(bucket: &Bucket, promises: &[Promise]) -> Result<Tally> {
+    let doing = || format!("read bucket {BUCKET}");
+    let mut found = 0;
+    for &(thread, number) in promises {
+        let expected = value(thread, number);
+        let same = bucket.get_with(key(thread, number), |stored| stored == expected).trying(doing)?;
+        found += u64::from(same == Some(true));
+    }
+    let mut there = 0_u64;
+    for key in bucket.keys().trying(doing)? {
+        key.trying(doing)?;
+        there += 1;
+    }
+    Ok(Tally { acknowledged: promises.len() as u64, found, unannounced: there.saturating_sub(found) })
+}
+
+/// The hidden verb: writes from several threads until it is killed, and says on stdout what has been acknowledged.
+pub(crate) fn write_until_killed(store: &Store, threads: usize) -> Result<()> {
+    let bucket = store.create_bucket(BucketConfig::new(BUCKET)).trying(|| format!("create bucket {BUCKET}"))?;
+    let end = Instant::now() + LIFE_MAX;
+    thread::scope(|scope| {
+        let bucket = &bucket;
+        let writers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || write(bucket, thread, end))).collect();
+        writers.into_iter().try_for_each(|writer| writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+fn write(bucket: &Bucket, thread: usize, end: Instant) -> Result<()> {
+    let mut number = 0;
+    while Instant::now() < end {
+        let key = key(thread, number);
+        bucket.put(&key, value(thread, number)).trying(|| format!("put {key} in bucket {BUCKET}"))?;
+        // One line, one call: stdout passes a line on when it is whole.
+        writeln!(std::io::stdout(), "{thread} {number}").map_err(Failure::Output)?;
+        number += 1;
+    }
+    Ok(())
+}
+
+fn key(thread: usize, number: u64) -> String {
+    format!("writer-{thread}.{number:08}")
+}
+
+/// A value that can be told from every other.
+fn value(thread: usize, number: u64) -> Vec<u8> {
+    format!("{thread} {number} ").into_bytes().into_iter().cycle().take(VALUE_LEN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_lines_are_promises() {
+        assert_eq!(parse("3 17\n"), Some((3, 17)));
+        for line in ["3 17", "3\n", "3 \n", "", "x 1\n", "3 17 \n"] {
+            assert_eq!(parse(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn values_differ_where_thread_or_number_does() {
+        assert_eq!(value(1, 2).len(), VALUE_LEN);
+        assert_ne!(value(1, 2), value(2, 1));
+        assert_ne!(value(1, 12), value(11, 2));
+    }
+}

@@ -1,0 +1,225 @@
+//! The verbs on keys and buckets: answers, JSON, exit codes.
+
+use serde_json::json;
+
+use crate::{Bench, program};
+
+#[test]
+fn a_put_answers_its_revision_and_get_the_bytes_alone() {
+    let bench = Bench::with_bucket();
+    assert_eq!(bench.run("put b greeting hello").ok().text(), "1\n");
+    assert_eq!(bench.run("put b greeting world").ok().text(), "2\n");
+    assert_eq!(bench.run("get b greeting").ok().text(), "world");
+    assert_eq!(bench.run("get b greeting --revision 1").ok().text(), "hello");
+}
+
+#[test]
+fn a_value_comes_from_an_argument_a_file_or_stdin() {
+    let bench = Bench::with_bucket();
+    let bytes = [0, 255, 10, 13];
+    bench.file("value", bytes);
+    let file = bench.path("value");
+    bench.run_words(["put", "b", "from.file", "--file", file.to_str().unwrap()]).ok();
+    bench.feed(["create", "b", "from.stdin", "-"], &bytes).ok();
+    bench.run_words(["put", "b", "empty", ""]).ok();
+    bench.run("put b dash -- -x").ok();
+    assert_eq!(bench.run("get b from.file").ok().stdout, bytes);
+    assert_eq!(bench.run("get b from.stdin").ok().stdout, bytes);
+    assert_eq!(bench.run("get b empty").ok().stdout, b"");
+    assert_eq!(bench.run("get b dash").ok().text(), "-x");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_io_error_and_nothing_is_written() {
+    let bench = Bench::with_bucket();
+    bench.run("put b k --file /no/such/file").fails(6, "/no/such/file");
+    assert_eq!(bench.run("keys b").ok().text(), "");
+}
+
+#[test]
+fn create_fails_on_a_value_and_succeeds_on_a_marker() {
+    let bench = Bench::with_bucket();
+    bench.run("create b k one").ok();
+    bench.run("create b k two").fails(3, "update --revision 1");
+    bench.run("del b k").ok();
+    assert_eq!(bench.run("create b k two").ok().text(), "3\n");
+}
+
+#[test]
+fn a_losing_update_says_the_actual_revision_and_changes_nothing() {
+    let bench = Bench::with_bucket();
+    bench.run("put b k one").ok();
+    bench.run("put b k two").ok();
+    bench.run("update b k three --revision 1").fails(3, "--revision 2");
+    assert_eq!(bench.run("get b k").ok().text(), "two");
+    assert_eq!(bench.run("update b k three --revision 2").ok().text(), "3\n");
+    assert_eq!(bench.run("update b new one --revision 0").ok().text(), "4\n");
+    bench.run("update b k four --revision 0").fails(3, "--revision 3");
+}
+
+#[test]
+fn del_and_purge_check_the_revision_that_is_asked_for() {
+    let bench = Bench::with_bucket();
+    bench.run("put b k one").ok();
+    for verb in ["del", "purge"] {
+        bench.run(&format!("{verb} b k --revision 9")).fails(3, "k in bucket b");
+    }
+    assert_eq!(bench.run("del b k --revision 1").ok().text(), "2\n");
+    assert_eq!(bench.run("purge b k --revision 2").ok().text(), "3\n");
+    assert_eq!(bench.run("purge b never").ok().text(), "4\n");
+}
+
+#[test]
+fn a_key_without_a_value_is_not_found_and_it_is_said_why() {
+    let bench = Bench::with_bucket();
+    bench.run("get b never").fails(1, "never has no value in bucket b");
+    bench.run("put b k one").ok();
+    bench.run("del b k").ok();
+    bench.run("get b k").fails(1, "deleted at revision 2");
+    bench.run("purge b k").ok();
+    bench.run("get b k").fails(1, "purged at revision 3");
+    bench.run("get b k --revision 1").fails(1, "revision 1");
+}
+
+#[test]
+fn a_missing_bucket_is_not_found_by_every_verb() {
+    let bench = Bench::with_bucket();
+    for line in ["get x k", "put x k v", "del x k", "keys x", "history x k", "bucket info x", "bucket rm x"] {
+        let answer = bench.run(line).fails(1, "bucket x");
+        assert_eq!(answer.stdout, b"", "{line}");
+    }
+}
+
+#[test]
+fn malformed_arguments_are_usage_errors() {
+    let bench = Bench::with_bucket();
+    for (line, named) in [("put b a..b v", "a..b"), ("bucket add b.c", "b.c"), ("bucket add c --history 65", "65")] {
+        bench.run(line).fails(2, named);
+    }
+    for line in ["", "frobnicate", "put b k", "update b k v", "get b k --revision x", "bucket add c --metadata x", "keys"] {
+        assert_eq!(bench.run(line).code, 2, "{line}");
+    }
+    let answer = crate::Answer::from(program().arg("status").output().unwrap());
+    answer.fails(2, "--store");
+}
+
+#[test]
+fn a_value_over_the_limit_of_the_bucket_is_refused() {
+    let bench = Bench::with_bucket();
+    bench.run("bucket add small --max-value-size 4").ok();
+    bench.run("put small k 1234").ok();
+    bench.run("put small k 12345").fails(2, "k in bucket small");
+}
+
+#[test]
+fn keys_come_one_a_line_in_order_and_filters_choose() {
+    let bench = Bench::with_bucket();
+    for key in ["eu.b", "us.a", "eu.a", "eu.a.x"] {
+        bench.run(&format!("put b {key} v")).ok();
+    }
+    bench.run("del b eu.b").ok();
+    let keys = |line: &str| bench.run(line).ok().text().to_owned();
+    assert_eq!(keys("keys b"), "eu.a\neu.a.x\nus.a\n");
+    assert_eq!(keys("keys b eu.*"), "eu.a\n");
+    assert_eq!(keys("keys b eu.a.> us.*"), "eu.a.x\nus.a\n");
+    assert_eq!(keys("keys b --markers eu.*"), "eu.a\neu.b\n");
+    let objects = bench.run("keys b us.> --json").ok().json_lines();
+    assert_eq!(objects, [json!({ "key": "us.a" })]);
+}
+
+#[test]
+fn history_shows_every_retained_entry_oldest_first() {
+    let bench = Bench::with_bucket();
+    for line in ["put b k one", "put b other x", "put b k two", "del b k"] {
+        bench.run(line).ok();
+    }
+    let objects = bench.run("history b k --json").ok().json_lines();
+    let told: Vec<_> = objects.iter().map(|entry| (entry["revision"].as_u64().unwrap(), &entry["operation"])).collect();
+    assert_eq!(told, [(1, &json!("put")), (3, &json!("put")), (4, &json!("delete"))]);
+    assert_eq!(objects[1]["value"], "two");
+    assert_eq!(objects[2].get("value"), None);
+    let answer = bench.run("history b >").ok();
+    assert_eq!(answer.lines().len(), 5);
+    assert!(answer.lines()[0].trim_start().starts_with("revision"), "{}", answer.text());
+    assert_eq!(bench.run("history b never").ok().lines().len(), 1);
+}
+
+#[test]
+fn json_of_an_entry_carries_text_or_hexadecimal() {
+    let bench = Bench::with_bucket();
+    bench.run("put b text hi").ok();
+    bench.feed(["put", "b", "binary", "-"], &[0xff, 0x00]).ok();
+    let text = bench.run("get b text --json").ok().json();
+    assert_eq!((&text["bucket"], &text["key"], &text["value"]), (&json!("b"), &json!("text"), &json!("hi")));
+    assert_eq!((&text["revision"], &text["operation"]), (&json!(1), &json!("put")));
+    assert!(text["created"].as_str().unwrap().ends_with('Z'));
+    let binary = bench.run("get b binary --json").ok().json();
+    assert_eq!((binary.get("value"), &binary["value_base16"]), (None, &json!("ff00")));
+}
+
+#[test]
+fn json_of_a_write_and_of_an_error() {
+    let bench = Bench::with_bucket();
+    let written = bench.run("put b k v --json").ok().json();
+    assert_eq!(written, json!({ "bucket": "b", "key": "k", "revision": 1 }));
+    let refused = bench.run("--json update b k w --revision 7");
+    assert_eq!((refused.code, refused.text()), (3, ""));
+    let error = serde_json::from_str::<serde_json::Value>(&refused.stderr).unwrap()["error"].clone();
+    assert_eq!(error["kind"], "WrongRevision");
+    assert_eq!((&error["exit_code"], &error["actual_revision"], &error["applied"]), (&json!(3), &json!(1), &json!(false)));
+    assert!(error["message"].as_str().unwrap().contains("k in bucket b") && error["next"].is_string());
+}
+
+#[test]
+fn buckets_are_added_listed_described_and_removed() {
+    let bench = Bench::empty();
+    let add = "bucket add settings --history 3 --max-value-size 100 --metadata owner=ada --metadata site=eu";
+    let words: Vec<&str> = add.split(' ').chain(["--description", "what is set"]).collect();
+    bench.run_words(&words).ok();
+    bench.run_words(&words).ok();
+    bench.run("bucket add settings --history 4").fails(3, "settings");
+    bench.run("bucket add other").ok();
+    assert_eq!(bench.run("bucket ls").ok().text(), "other\nsettings\n");
+    bench.run("put settings k value").ok();
+    bench.run("put settings k value").ok();
+    let info = bench.run("bucket info settings --json").ok().json();
+    assert_eq!((&info["bucket"], &info["history"], &info["max_value_size"]), (&json!("settings"), &json!(3), &json!(100)));
+    assert_eq!((&info["description"], &info["metadata"]), (&json!("what is set"), &json!({ "owner": "ada", "site": "eu" })));
+    assert_eq!((&info["last_revision"], &info["live_keys"], &info["entries"]), (&json!(2), &json!(1), &json!(2)));
+    assert!(bench.run("bucket info settings").ok().text().contains("owner=ada"));
+    let listed = bench.run("bucket ls --json").ok().json_lines();
+    assert_eq!(listed.iter().map(|bucket| bucket["bucket"].as_str().unwrap()).collect::<Vec<_>>(), ["other", "settings"]);
+    assert_eq!((&listed[0]["max_value_size"], &listed[1]), (&json!(null), &info));
+    bench.run("bucket rm other").ok();
+    assert_eq!(bench.run("bucket ls").ok().text(), "settings\n");
+}
+
+#[test]
+fn a_reader_that_stops_early_is_not_told_of_a_broken_pipe() {
+    let bench = Bench::with_bucket();
+    let value = "x".repeat(100_000);
+    bench.file("value", &value);
+    bench.run_words(["put", "b", "k", "--file", bench.path("value").to_str().unwrap()]).ok();
+    for _ in 0..4 {
+        bench.run_words(["put", "b", "k", "--file", bench.path("value").to_str().unwrap()]).ok();
+    }
+    let mut child = program().arg("--store").arg(bench.store()).args(["--json", "history", "b", "k"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let answer = crate::Answer::from(child.wait_with_output().unwrap());
+    assert_eq!((answer.code, answer.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn the_weaker_durability_is_taken() {
+    let bench = Bench::with_bucket();
+    bench.run("--durability os put b k v").ok();
+    assert_eq!(bench.run("get b k").ok().text(), "v");
+    assert_eq!(bench.run("put b k v --durability never").code, 2);
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    let answer = crate::Answer::from(program().arg("--help").output().unwrap()).ok();
+    assert!(answer.text().contains("Exit codes:") && answer.text().contains("value_base16"));
+    assert!(!answer.text().contains("tour-writer"));
+}
