@@ -5,3 +5,5 @@ pub mod disk;
 pub mod segment;
 pub mod ops;
 pub mod oracle;
+pub mod edits;
+pub mod subject;
