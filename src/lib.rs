@@ -17,11 +17,17 @@ pub(crate) mod durability;
 pub(crate) mod report;
 pub(crate) mod subject;
 
-pub(crate) mod segment;
 pub(crate) mod manifest;
+pub(crate) mod memtable;
+pub(crate) mod segment;
 pub(crate) mod wal;
 
+pub(crate) mod acceptance;
+pub(crate) mod clock;
+pub(crate) mod compact;
+pub(crate) mod merge;
 pub(crate) mod retention;
+pub(crate) mod view;
 
 pub(crate) mod engine;
 

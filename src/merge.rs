@@ -53,7 +53,7 @@ impl Source {
                 cursor.entry().map(|(_, meta, value)| (*meta, value.clone(), value.len() as u64))
             }
             Self::Segment(cursor) => cursor.entry().map(|entry| {
-                let value = if values == Values::Take { entry.to_value() } else { Value::empty() };
+                let value = if values == Values::Take { entry.value() } else { Value::empty() };
                 (entry.meta, value, entry.value.len() as u64)
             }),
         }

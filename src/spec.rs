@@ -64,6 +64,12 @@ impl BucketSpec {
         }
     }
 
+    /// An upper bound of the length that [`encode`](Self::encode) appends.
+    pub(crate) fn encoded_len_max(&self) -> usize {
+        let pairs: usize = self.metadata.iter().map(|(key, value)| key.len().saturating_add(value.len()).saturating_add(20)).sum();
+        self.name.len().saturating_add(self.description.len()).saturating_add(pairs).saturating_add(100)
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_prefixed(out, self.name.as_bytes());
         out.push(self.history);

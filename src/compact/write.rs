@@ -9,7 +9,7 @@ use crate::manifest::BucketState;
 use crate::memtable::{self, Memtable};
 use crate::merge::{Group, Merge, Source, Values};
 use crate::number::{BucketId, CommitNumber, Revision};
-use crate::retention::{Fate, retain};
+use crate::retention::{self, Fate, retain};
 use crate::segment::{self, Builder, Segment, Summary};
 use crate::view::rules;
 
@@ -48,14 +48,17 @@ pub(crate) fn write(inputs: &Inputs<'_>, create: &mut dyn FnMut() -> Result<Buil
         let mut merge = sources(inputs, state.id);
         merge.seek(&[])?;
         while merge.next_key(&mut group, Values::Take)? {
-            fates.clear();
-            let removed = retain(&rules, &group.metas, inputs.hold_oldest, &mut fates);
+            // That nothing newer of the key was written while an expired entry lived is not known here, so nothing is said of it.
+            let known = retention::Inputs { holds_oldest: inputs.hold_oldest, newer_from: 0 };
+            let removed = retain(&rules, &group.metas, known, &mut fates);
             assert!(fates.len() == group.metas.len(), "retention judged {} of {} entries", fates.len(), group.metas.len());
-            if removed.key_gone_through > Revision::NONE || removed.newest_removed > Revision::NONE {
+            if removed.leaves_nothing || removed.newest > Revision::NONE {
                 let raised: &mut (Revision, Revision) = floors.entry(state.id).or_default();
-                // The whole key is gone: what was asked "as of" any revision until now can no longer be answered for it.
-                raised.0 = raised.0.max(if removed.key_gone_through > Revision::NONE { state.last_revision } else { Revision::NONE });
-                raised.1 = raised.1.max(removed.newest_removed);
+                if removed.leaves_nothing {
+                    // What was asked "as of" any revision until now can no longer be answered for the key.
+                    raised.0 = raised.0.max(state.last_revision);
+                }
+                raised.1 = raised.1.max(removed.newest);
             }
             for ((meta, value), fate) in group.metas.iter().zip(&group.values).zip(&fates) {
                 let Some(meta) = fate.apply(meta) else { continue };

@@ -14,7 +14,7 @@ impl Core {
         let view = {
             // Held so that no edit comes between the two.
             let keeper = self.keeper.lock();
-            let path = self.path(manifest::FILE_NAME);
+            let path = self.path(manifest::MANIFEST_NAME);
             let stored = manifest::load(&*self.env.fs, &self.directory)?
                 .ok_or_else(|| Error::corrupt(&path, 0, "the manifest is missing"))?;
             if stored != *keeper.manifest() {

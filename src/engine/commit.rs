@@ -38,6 +38,9 @@ pub(super) const UNSYNCED_COMMITS_MAX: u64 = 1 << 20;
 /// Below `Sync`, a job syncs whenever this many bytes have gathered, so that no file waits for a long sync at its end.
 const SYNC_STEP_LEN: u64 = 8 << 20;
 
+/// What a bucket takes in the table of a record, at most: three varints, and its share of the count.
+const TABLE_ROW_LEN_MAX: usize = 32;
+
 /// What must hold of a key for a write to take place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
@@ -114,8 +117,9 @@ impl Request {
     /// Bytes of log that it takes, about.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Write(write) => write.encoded.len() + 32,
-            _ => 64,
+            Self::Write(write) => write.encoded.len() + TABLE_ROW_LEN_MAX,
+            Self::CreateBucket(spec) => spec.encoded_len_max() + TABLE_ROW_LEN_MAX,
+            Self::DeleteBucket(_) | Self::Clock(_) => 2 * TABLE_ROW_LEN_MAX,
         }
     }
 
@@ -417,7 +421,7 @@ impl Core {
     /// Step 3: the record fits in the active log file and the memtable is not full; else the next generation begins.
     fn make_room(&self, leader: &mut Leader, payload_len: usize) -> Result<()> {
         loop {
-            let fits = !leader.log_ended && leader.log.remaining() >= wal::room_for(payload_len);
+            let fits = !leader.log_ended && leader.log.remaining() >= wal::record_len(payload_len) as u64;
             if fits && self.view.load().active.bytes() < self.settings.memtable_len {
                 return Ok(());
             }

@@ -146,7 +146,7 @@ impl Core {
         if let Some(file) = spare.file.take() {
             return Ok(file);
         }
-        let len = self.settings.log_file_len.max(wal::file_len_for(payload_len));
+        let len = self.settings.log_file_len.max(wal::file_len_for(payload_len) as u64);
         let file = self.prepare_log(spare.newest, len)?;
         spare.newest = file.number();
         Ok(file)

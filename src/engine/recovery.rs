@@ -75,7 +75,7 @@ fn make_directory(env: &Env, directory: &Path, settings: &Settings) -> Result<()
     match env.fs.list(directory) {
         Ok(names) => {
             check_strangers(directory, &names)?;
-            if settings.create_if_missing || names.iter().any(|name| name == manifest::FILE_NAME) {
+            if settings.create_if_missing || names.iter().any(|name| name == manifest::MANIFEST_NAME) {
                 return Ok(());
             }
             Err(Error::io("find a store", directory, io::ErrorKind::NotFound.into()))
@@ -94,16 +94,16 @@ fn make_directory(env: &Env, directory: &Path, settings: &Settings) -> Result<()
 
 /// Refuses files without a manifest: a store that lost it, or something that never was one.
 fn check_strangers(directory: &Path, names: &[String]) -> Result<()> {
-    if names.iter().any(|name| name == manifest::FILE_NAME) {
+    if names.iter().any(|name| name == manifest::MANIFEST_NAME) {
         return Ok(());
     }
-    let bootstrap = [LOCK_NAME, manifest::TMP_NAME, "lost+found"];
+    let bootstrap = [LOCK_NAME, manifest::MANIFEST_TMP_NAME, "lost+found"];
     let mut others: Vec<&String> = names.iter().filter(|name| !bootstrap.contains(&name.as_str())).collect();
     others.sort_unstable();
     let Some(first) = others.first() else { return Ok(()) };
     if others.iter().any(|name| own_file_number(name).is_some()) {
         let message = format!("the manifest is missing beside {} files of a store, such as {first}", others.len());
-        return Err(Error::corrupt(&directory.join(manifest::FILE_NAME), 0, message));
+        return Err(Error::corrupt(&directory.join(manifest::MANIFEST_NAME), 0, message));
     }
     let message = format!("not a store: the directory holds {} other files, such as {first}; use an empty one", others.len());
     Err(Error::new(ErrorKind::InvalidArgument, message).with_file(directory))
@@ -154,7 +154,7 @@ impl Listing {
         names.sort_unstable();
         let mut listing = Self::default();
         for name in names {
-            let known = [manifest::FILE_NAME, LOCK_NAME, RESERVE_NAME, "lost+found"];
+            let known = [manifest::MANIFEST_NAME, LOCK_NAME, RESERVE_NAME, "lost+found"];
             if known.contains(&name.as_str()) {
                 continue;
             }
@@ -170,7 +170,7 @@ impl Listing {
     }
 
     fn sort_in(&mut self, name: String, directory: &Path, manifest: &Manifest) -> Result<()> {
-        if name == manifest::TMP_NAME {
+        if name == manifest::MANIFEST_TMP_NAME {
             self.orphans.push(name);
             return Ok(());
         }
@@ -244,9 +244,10 @@ impl Replayed {
             flushed: manifest.flushed,
             path_of: &path_of,
         };
-        let end = wal::replay(&input, &mut load, &mut |header, changes| {
-            for (commit, change) in (header.fields.first_commit.0..).map(CommitNumber).zip(changes) {
-                replay.apply(commit, change?)?;
+        let end = wal::replay(&input, &mut load, &mut |_, changes| {
+            for change in changes {
+                let (commit, change) = change?;
+                replay.apply(commit, change)?;
             }
             Ok(())
         })?;

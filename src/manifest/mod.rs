@@ -89,7 +89,47 @@ pub(crate) struct SegmentRef {
     pub(crate) entries: u64,
 }
 
+impl BucketState {
+    /// A bucket that was created by `created` and holds nothing yet.
+    pub(crate) const fn new(id: BucketId, spec: BucketSpec, created: CommitNumber) -> Self {
+        Self {
+            id,
+            spec,
+            created,
+            changed: created,
+            last_revision: Revision::NONE,
+            floor: Revision::NONE,
+            purged: CommitNumber(0),
+            as_of_floor: Revision::NONE,
+            watch_floor: Revision::NONE,
+            eras: Vec::new(),
+            deadlines_seen: false,
+            cursor: (0, Revision::NONE),
+            ends: Vec::new(),
+        }
+    }
+}
+
 impl Manifest {
+    /// Of a store without anything in it, made at `wall` (nanoseconds since 1970 UTC).
+    pub(crate) const fn new(store: u128, wall: u64) -> Self {
+        Self {
+            store,
+            incarnation: 0,
+            clean: false,
+            file_ceiling: FileNumber(1),
+            flushed: CommitNumber(0),
+            last_commit: CommitNumber(0),
+            log_floor: FileNumber(1),
+            logs: Vec::new(),
+            next_bucket: BucketId(1),
+            clock: ClockPair { wall, store: wall },
+            buckets: Vec::new(),
+            segments: Vec::new(),
+        }
+    }
+
+
     /// What holds in every manifest, and is checked before one is written and after one is read: the rule that is broken, if any.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let used = |number: FileNumber| number < self.file_ceiling;

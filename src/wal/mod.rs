@@ -52,3 +52,8 @@ fn parse(name: &str, suffix: &str, name_of: fn(FileNumber) -> String) -> Option<
     let number = FileNumber(name.strip_suffix(suffix)?.parse().ok()?);
     (name_of(number) == name).then_some(number)
 }
+
+/// How long a file must be to hold one record with `payload_len` bytes, and its end.
+pub(crate) const fn file_len_for(payload_len: usize) -> usize {
+    HEADER_LEN + record_len(payload_len) + format::RECORD_HEADER_LEN
+}
