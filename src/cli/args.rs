@@ -19,10 +19,11 @@ Exit codes:
 
 Only `bucket add` and `import` create a store where there is none.
 
-Output: answers on stdout, errors and progress on stderr. put, create, update, del and purge print the new revision; get prints the
-bytes of the value and nothing else. With --json every answer is one JSON object on a line of its own, and lists (keys, history,
-bucket ls) are one object a line. A value is in the field \"value\" if it is UTF-8, else in \"value_base16\" as hexadecimal digits.
-With --json an error is an object on stderr: {\"error\": {\"kind\", \"message\", \"next\", \"exit_code\", ...}}.
+Output: answers on stdout, errors and progress on stderr. put, create, update, del and purge print the new revision; get
+prints the bytes of the value and nothing else. With --json every answer is one JSON object on a line of its own, and lists
+(keys, history, bucket ls) are one object a line. A value is in the field \"value\" if it is UTF-8, else in \"value_base16\" as
+hexadecimal digits. With --json an error is an object on stderr, {\"error\": {...}}, with at least kind, message, next and
+exit_code in it.
 
 Example:
   annals --store data bucket add settings --history 8
@@ -195,12 +196,13 @@ pub(crate) struct Input {
 
 #[derive(Debug, ArgGroup)]
 #[command(after_long_help = "\
-A key is the path relative to SRC with a dot between its components; bytes other than letters, digits, _ and - are written =XX \
-(upper-case hexadecimal), so src/main.rs is src.main=2Ers. Nothing is lost: the path can be had back.
+A key is the path relative to SRC with a dot between its components; bytes other than letters, digits, _ and - are written \
+=XX (upper-case hexadecimal), so src/main.rs is src.main=2Ers. Nothing is lost: the path can be had back.
 
-Run again, it writes only what changed, each file by compare-and-set against the revision that it read, so the history of every file \
-appears. Files that are gone from SRC keep their keys unless --delete-missing is given. Symbolic links are not followed; they and \
-whatever else cannot be stored are counted by kind and named, and make the exit code 7. Empty directories leave no trace.")]
+Run again, it writes only what changed, each file by compare-and-set against the revision that it read, so the history of \
+every file appears. Files that are gone from SRC keep their keys unless --delete-missing is given. Symbolic links are not \
+followed; they and whatever else cannot be stored (files over 16 MiB or the limit of the bucket, paths too long for a key, \
+pipes, sockets, what cannot be read) are counted by kind and named, and make the exit code 7. Empty directories leave no trace.")]
 pub(crate) struct ImportArgs {
     /// The directory to read
     #[arg(value_name = "SRC")]

@@ -1,7 +1,7 @@
 //! The verbs but `import` and `tour`: each opens the store, makes the calls of the library, and prints the answer.
 //!
-//! A verb that reads or writes a key ends without `close`: what it wrote is durable as asked when the call returns, and the next open
-//! replays the log. That costs less than to write a segment for each key. `bucket` and `import` close.
+//! A verb that reads or writes a key ends without `close`: what it wrote is durable as asked when the call returns, and the next
+//! open replays the log. That costs less than to write a segment for each key. `bucket add`, `bucket rm` and `import` close.
 
 use std::io::Read;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! `annals`: the program. It looks into a store, changes it, imports directories, and shows in a minute what the library does.
 //!
-//! Uses the public API of the library and nothing else. This file parses, hands over, and turns the result into an exit code; the
-//! grammar is in `args`, the verbs in `commands`, `import` and `tour`, what people and programs read in `output`, `text` and `failure`.
-//! The exit codes are part of the interface and stand in `--help`.
+//! Uses the public API of the library and nothing else. This file parses, hands over, and turns the result into an exit code. The
+//! grammar is in `args`; the verbs are in `commands`, `import` and `tour`; what people and programs read is made in `output`,
+//! `text` and `failure`. The exit codes are part of the interface and stand in `--help`.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,6 +1,7 @@
 //! Where answers go: stdout as lines, tables or JSON, stderr for errors, notes and progress.
 //!
-//! Every command writes through one [`Output`], which buffers, and says so when stdout is gone. Nothing here knows what a command does.
+//! Every command writes through one [`Output`], which buffers, and says so when stdout is gone. Nothing here knows what a command
+//! does.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
@@ -90,6 +91,9 @@ pub(crate) fn progress(len: u64, template: &str) -> ProgressBar {
 pub(crate) const COUNT_BAR: &str = "{msg} [{bar:32}] {human_pos}/{human_len}  {per_sec}  {eta} left";
 /// The bar of bytes.
 pub(crate) const BYTES_BAR: &str = "{msg} [{bar:32}] {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
+
+/// The bar of steps that take about as long as each other.
+pub(crate) const STEPS_BAR: &str = "{msg} [{bar:32}] {pos}/{len}  {eta} left";
 
 pub(crate) fn render_table(headings: &[&str], rows: Vec<Vec<String>>, numbers: &[usize]) -> String {
     let mut table = Table::new();
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_templates_of_the_bars_parse() {
-        for template in [COUNT_BAR, BYTES_BAR] {
+        for template in [COUNT_BAR, BYTES_BAR, STEPS_BAR] {
             progress(1, template).finish_and_clear();
         }
     }

@@ -1,8 +1,8 @@
 //! Paths as keys and back: one token per component, every byte outside `[A-Za-z0-9_-]` as `=XX`.
 //!
-//! `import` names entries with it. Both directions are exact: different paths have different keys, and a key that this module did not
-//! make decodes to nothing. So only plain relative paths have keys, and no key leads out of the directory that it is joined to.
-//! Lengths are not checked here: the library says which keys are too long.
+//! `import` names entries with it. Both directions are exact: different paths have different keys, and a key that this module did
+//! not make decodes to nothing. So only plain relative paths have keys, and no key leads out of the directory that it is joined
+//! to. Lengths are not checked here: the library says which keys are too long.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -70,7 +70,8 @@ const fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-/// The beginning of a value on one line, safe for a terminal: control characters are escaped, other bytes than UTF-8 are hexadecimal.
+/// The beginning of a value on one line, safe for a terminal: control characters are escaped, bytes that are no UTF-8 are shown
+/// as hexadecimal digits.
 pub(crate) fn preview(value: &[u8], chars_max: usize) -> String {
     let Ok(text) = std::str::from_utf8(value) else {
         let shown = &value[..value.len().min(chars_max / 2)];

@@ -114,7 +114,7 @@ fn a_file_that_nobody_may_read_is_named_with_the_reason() {
     use std::os::unix::fs::PermissionsExt;
     let bench = bench_with_tree();
     let path = bench.path("tree/README");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::read(&path).is_ok() {
         return; // Who may read everything, as root may, cannot see this.
     }

@@ -1,7 +1,7 @@
 //! The program as people and scripts meet it: the built binary, its answers, its exit codes.
 //!
-//! Each test has a store of its own in a temporary directory. What the verbs do to the data is the library's to test; here it is the
-//! arguments, the shape of the answers, what is said where nothing could be done, and the import.
+//! Each test has a store of its own in a temporary directory. What the verbs do to the data is the library's to test; here it is
+//! the arguments, the shape of the answers, what is said where nothing could be done, and the import.
 #![cfg(feature = "cli")]
 #![expect(
     clippy::unwrap_used,

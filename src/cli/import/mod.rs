@@ -1,9 +1,9 @@
 //! A directory tree as entries: each file's path is its key, each file's content its value.
 //!
-//! Used by the verb `import` and by the tour. Several workers share the list of files, so that commits which wait for the disk wait
-//! together. Each file is compared with the stored value and written only if it differs, by compare-and-set on the revision that was
-//! compared: a writer beside the import is never overwritten unseen. What cannot be stored is counted and named, never passed over
-//! in silence. Files that change while they are read are stored as they were read; that is not a snapshot of the tree.
+//! Used by the verb `import` and by the tour. Several workers share the list of files, so that commits which wait for the disk
+//! wait together. Each file is compared with the stored value and written only if it differs, by compare-and-set on the revision
+//! that was compared: a writer beside the import is never overwritten unseen. What cannot be stored is counted and named, never
+//! passed over in silence. Files that change while they are read are stored as they were read: this is no snapshot of the tree.
 
 mod report;
 mod walk;
@@ -43,8 +43,9 @@ pub(crate) fn import(args: &ImportArgs, store: &Store, directory: &Path, output:
     let bar = progress(found.files.len() as u64, COUNT_BAR).with_message("files");
     let run =
         Run { bucket: &bucket, source: &args.source, files: &found.files, verbose: args.verbose, deadline: None, bar: &bar };
-    let mut report = run.store_files()?;
+    let stored = run.store_files();
     bar.finish_and_clear();
+    let mut report = stored?;
     report.skipped.merge(found.skipped);
     run.look_for_gone(args.delete_missing, &mut report)?;
     if output.is_json() {
@@ -99,6 +100,7 @@ pub(crate) struct Run<'a> {
     pub(crate) bar: &'a ProgressBar,
 }
 
+#[derive(Debug)]
 enum Stored {
     New,
     Changed,
@@ -161,16 +163,17 @@ impl Run<'_> {
             return Ok(Stored::Skipped(SkipKind::KeyTooLong, None));
         }
         match read_file(&self.source.join(path), value_len_max, content) {
-            Ok(None) => self.write(&key, content),
+            Ok(None) => self.write(&key, content, || {}),
             Ok(Some(kind)) => Ok(Stored::Skipped(kind, None)),
             Err(error) => Ok(Stored::Skipped(walk::kind_of(Some(&error)), Some(error))),
         }
     }
 
-    /// Compares and writes, again if somebody else wrote in between.
-    fn write(&self, key: &str, content: &[u8]) -> Result<Stored> {
+    /// Compares and writes, again if somebody else wrote in between. `between` is where tests are somebody else.
+    fn write(&self, key: &str, content: &[u8], mut between: impl FnMut()) -> Result<Stored> {
         for _ in 0..=RETRIES_MAX {
             let stored = self.bucket.entry(key).trying(|| format!("read {key} of bucket {}", self.bucket.name()))?;
+            between();
             let (written, kind) = match stored {
                 Some(entry) if entry.operation() == Operation::Put && *entry.value() == *content => return Ok(Stored::Unchanged),
                 Some(entry) if entry.operation() == Operation::Put => {
@@ -271,6 +274,47 @@ mod tests {
         std::fs::write(&path, [7; 100]).unwrap();
         check(&path, 100, None, 100);
         check(&path, 99, Some(SkipKind::TooLarge), 0);
+    }
+
+    /// Imports `mine` into a key that holds `old` while somebody else puts `other` at each of the first `times` chances.
+    fn race(times: u32, mine: &str) -> (Stored, Vec<Vec<u8>>) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let bucket = store.create_bucket(BucketConfig::new("b").history(8)).unwrap();
+        bucket.put("k", "old").unwrap();
+        let bar = ProgressBar::hidden();
+        let run = Run { bucket: &bucket, source: directory.path(), files: &[], verbose: false, deadline: None, bar: &bar };
+        let mut left = times;
+        let stored = run.write("k", mine.as_bytes(), || {
+            if left > 0 {
+                left -= 1;
+                bucket.put("k", "other").unwrap();
+            }
+        });
+        (stored.unwrap(), bucket.history("k").unwrap().map(|entry| entry.unwrap().value().to_vec()).collect())
+    }
+
+    #[test]
+    fn a_write_in_between_is_seen_and_kept_in_history_before_the_import_writes() {
+        let (stored, values) = race(1, "new");
+        assert!(matches!(stored, Stored::Changed), "{stored:?}");
+        assert_eq!(values, [&b"old"[..], b"other", b"new"]);
+    }
+
+    #[test]
+    fn a_write_in_between_of_the_same_content_leaves_nothing_to_do() {
+        let (stored, values) = race(1, "other");
+        assert!(matches!(stored, Stored::Unchanged), "{stored:?}");
+        assert_eq!(values, [&b"old"[..], b"other"]);
+    }
+
+    #[test]
+    fn after_three_retries_the_file_counts_as_a_conflict_and_nothing_is_overwritten() {
+        let (stored, _) = race(RETRIES_MAX, "new");
+        assert!(matches!(stored, Stored::Changed), "{stored:?}");
+        let (stored, values) = race(RETRIES_MAX + 1, "new");
+        assert!(matches!(stored, Stored::Skipped(SkipKind::Conflict, None)), "{stored:?}");
+        assert_eq!(values.last().unwrap(), b"other");
     }
 
     #[test]

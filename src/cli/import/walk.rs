@@ -1,7 +1,7 @@
 //! Which files a directory tree holds, in order; and, counted and named, what else it holds.
 //!
-//! The names of all files are kept in memory, so that the work has a known end and can be shared out. Links are not followed, so there
-//! are no cycles. Nothing is opened here.
+//! The names of all files are kept in memory, so that the work has a known end and can be shared out. Links are not followed, so
+//! there are no cycles. Nothing is opened here.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,8 @@ pub(crate) fn walk(source: &Path, bounds: Bounds<'_>, verbose: bool) -> Found {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                found.skipped.add(kind_of(error.io_error()), error.path().unwrap_or(source), error.io_error());
+                let path = error.path().unwrap_or(source);
+                found.skipped.add(kind_of(error.io_error()), path.strip_prefix(source).unwrap_or(path), error.io_error());
                 continue;
             }
         };

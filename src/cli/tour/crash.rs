@@ -1,8 +1,8 @@
 //! The third part: another process writes, is killed in the middle, and nothing that it was promised is gone.
 //!
-//! The child is this program again, with a hidden verb. After the store has acknowledged a write, the child says so on a pipe; what the
-//! parent reads there before the pipe breaks is what was promised. A kill ends the process and not the machine: that a power cut takes
-//! nothing either is for the tests of the engine to show, on a simulated disk.
+//! The child is this program again, with a hidden verb. After the store has acknowledged a write, the child says so on a pipe;
+//! what the parent reads there before the pipe breaks is what was promised. A kill ends the process and not the machine: that a
+//! power cut takes nothing either is for the tests of the engine to show, on a simulated disk.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -18,7 +18,7 @@ use super::{Guide, recovery_words};
 use crate::args::Level;
 use crate::commands::open;
 use crate::failure::{Context, Failure, Result};
-use crate::text::grouped;
+use crate::text::{counted, grouped, span};
 
 const BUCKET: &str = "crash";
 const THREADS: usize = 4;
@@ -43,31 +43,41 @@ struct Tally {
     unannounced: u64,
 }
 
+impl Tally {
+    const fn lost(&self) -> u64 {
+        self.acknowledged - self.found
+    }
+
+    const fn judge(&self) -> Result<()> {
+        match self.lost() {
+            0 => Ok(()),
+            lost => Err(Failure::Lost { acknowledged: self.acknowledged, lost }),
+        }
+    }
+}
+
 pub(super) fn survive(directory: &Path, guide: &mut Guide<'_>) -> Result<()> {
     guide.section("3. It survives a kill")?;
     guide.say(format_args!("Another process writes with {THREADS} threads, synced, and reports each acknowledged write."))?;
     let promises = write_and_kill(directory)?;
-    guide.say(format_args!(
-        "After {} it got SIGKILL, in the middle of its writes. Opening the store again:",
-        crate::text::span(LIFE)
-    ))?;
+    guide.say(format_args!("After {} it got SIGKILL, in the middle of its writes. Opening the store again:", span(LIFE)))?;
     let store = open(directory, Level::Sync, false)?;
     for words in recovery_words(store.recovery()) {
         guide.say(format_args!("  {words}"))?;
     }
     let tally = tally(&store.bucket(BUCKET).trying(|| format!("open bucket {BUCKET}"))?, &promises)?;
-    let lost = tally.acknowledged - tally.found;
     guide.say(format_args!(
         "Acknowledged {}, found {}, lost {}.",
         grouped(tally.acknowledged),
         grouped(tally.found),
-        grouped(lost)
+        grouped(tally.lost())
     ))?;
     if tally.unannounced > 0 {
-        guide.say(format_args!("{} more were in, and killed before they could be reported.", grouped(tally.unannounced)))?;
+        let more = counted(tally.unannounced, "more write");
+        guide.say(format_args!("Besides, {more} had been stored when the kill came before the report."))?;
     }
     store.close().trying(|| "close the store".to_owned())?;
-    if lost == 0 { Ok(()) } else { Err(Failure::Lost { acknowledged: tally.acknowledged, lost }) }
+    tally.judge()
 }
 
 /// The child, which goes when its owner goes.
@@ -183,6 +193,25 @@ fn value(thread: usize, number: u64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Exit;
+
+    #[test]
+    fn a_promise_without_its_value_is_lost_and_fails_the_tour() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let bucket = store.create_bucket(BucketConfig::new(BUCKET)).unwrap();
+        bucket.put(key(0, 0), value(0, 0)).unwrap();
+        bucket.put(key(0, 1), value(0, 7)).unwrap();
+        bucket.put(key(1, 0), value(1, 0)).unwrap();
+        let good = tally(&bucket, &[(0, 0)]).unwrap();
+        assert_eq!(good, Tally { acknowledged: 1, found: 1, unannounced: 2 });
+        assert!(good.judge().is_ok());
+        for lost in [(0, 1), (0, 2)] {
+            let tally = tally(&bucket, &[(0, 0), lost, (1, 0)]).unwrap();
+            assert_eq!((tally.acknowledged, tally.found, tally.lost()), (3, 2, 1));
+            assert_eq!(tally.judge().unwrap_err().exit(), Exit::Corrupt);
+        }
+    }
 
     #[test]
     fn only_whole_lines_are_promises() {

@@ -1,8 +1,8 @@
 //! The main job in a minute, told to a newcomer: import a real tree, compare and set, survive a kill, and how fast that was.
 //!
-//! Every part runs on one store in a directory of its own, with the calls that any program would make. The parts with a process and a
-//! clock of their own are `crash` and `rates`. Time is bounded: the import stops at a number of files and a number of seconds, and says
-//! so; the rest takes about fifteen seconds.
+//! Every part runs on one store in a directory of its own, with the calls that any program would make. The parts with a process
+//! or a clock of their own are `crash` and `rates`. Time is bounded: the import stops at a number of files and of seconds, and
+//! says so; the rest takes about fifteen seconds.
 
 mod crash;
 mod place;
@@ -17,7 +17,7 @@ use annals::{Bucket, BucketConfig, KeysOptions, RecoveryReport, Store};
 use crate::args::{Level, TourArgs};
 use crate::commands::open;
 use crate::failure::{Context, Exit, Failure, Result};
-use crate::import::{Bounds, Report, Run, walk};
+use crate::import::{Bounds, Report, Run, check_source, walk};
 use crate::output::{COUNT_BAR, ENTRY_HEADINGS, ENTRY_NUMBERS, Output, entry_row, progress};
 use crate::text::{self, counted, grouped};
 
@@ -50,7 +50,7 @@ pub(crate) fn tour(args: &TourArgs, output: &mut Output) -> Result<Exit> {
 
 fn visit(args: &TourArgs, place: &Place, guide: &mut Guide<'_>) -> Result<Exit> {
     let store = open(place.directory(), Level::Sync, true)?;
-    let keys = import_twice(args, &store, guide)?;
+    let keys = import_twice(args, &store, place.directory(), guide)?;
     remember(&store, guide)?;
     store.close().trying(|| "close the store".to_owned())?;
     drop(store);
@@ -83,11 +83,11 @@ impl Guide<'_> {
 }
 
 /// The first part: a tree goes in, and goes in again. Answers the keys that hold it.
-fn import_twice(args: &TourArgs, store: &Store, guide: &mut Guide<'_>) -> Result<Vec<String>> {
+fn import_twice(args: &TourArgs, store: &Store, directory: &Path, guide: &mut Guide<'_>) -> Result<Vec<String>> {
     guide.section("1. A directory becomes a bucket")?;
     let source = args.source.clone().unwrap_or_else(place::default_source);
-    crate::import::check_source(&source)?;
-    let bounds = Bounds { files_max: Some(args.limit_files), pass_over: &["target", ".git"], ..Bounds::default() };
+    check_source(&source)?;
+    let bounds = Bounds { store: Some(directory), pass_over: &["target", ".git"], files_max: Some(args.limit_files) };
     let found = walk(&source, bounds, false);
     guide.say(format_args!("Source: {}, {}.", source.display(), counted(found.files.len() as u64, "file")))?;
     if found.cut {
@@ -106,8 +106,12 @@ fn import_twice(args: &TourArgs, store: &Store, guide: &mut Guide<'_>) -> Result
     ))?;
     let reached = usize::try_from(first.files).unwrap_or(usize::MAX).min(found.files.len());
     if reached < found.files.len() {
-        let cut =
-            format!("cut after {} at {} of {}", text::span(IMPORT_TIME_MAX), reached, counted(found.files.len() as u64, "file"));
+        let cut = format!(
+            "cut after {} at {} of {}",
+            text::span(IMPORT_TIME_MAX),
+            grouped(first.files),
+            counted(found.files.len() as u64, "file")
+        );
         guide.say(format_args!("This disk syncs slowly: the import was {cut}."))?;
     }
     let skipped = first.skipped.total() + found.skipped.total();

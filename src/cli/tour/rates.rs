@@ -1,7 +1,7 @@
 //! The fourth part: how fast it goes on this machine. A second for each row; a first impression, not a benchmark.
 //!
-//! Puts take turns over a fixed set of keys in a bucket of their own; reads pick keys of the imported tree at random. What a row measures
-//! stands in the row, and the number of processors below, so that a number can be told again without its story.
+//! Puts take turns over a fixed set of keys in a bucket of their own; reads pick keys of the imported tree at random. What a row
+//! measures stands in the row, and the number of processors below, so that a number can be told again without its story.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -15,6 +15,7 @@ use super::Guide;
 use crate::args::Level;
 use crate::commands::open;
 use crate::failure::{Context, Result};
+use crate::output::{STEPS_BAR, progress};
 use crate::text::{grouped, per_second, span};
 
 const BUCKET: &str = "rates";
@@ -47,30 +48,36 @@ impl Rate {
 pub(super) fn measure(directory: &Path, tree: &str, keys: &[String], guide: &mut Guide<'_>) -> Result<()> {
     guide.section("4. How fast, here")?;
     guide.say("A second for each row. Synced: on the disk before the call returns; threads that wait together share a sync.")?;
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let readers = if processors == 1 { vec![1] } else { vec![1, processors] };
+    let bar = progress(5 + readers.len() as u64, STEPS_BAR).with_message("rates");
     let mut rows = Vec::new();
+    let mut add = |row| {
+        rows.push(row);
+        bar.inc(1);
+    };
     let store = open(directory, Level::Sync, false)?;
     let bucket = store.create_bucket(BucketConfig::new(BUCKET)).trying(|| format!("create bucket {BUCKET}"))?;
     for threads in [1, 8, 32] {
-        rows.push(puts(&bucket, threads)?.row("put, synced", KEY_COUNT, VALUE.len() as u64));
+        add(puts(&bucket, threads)?.row("put, synced", KEY_COUNT, VALUE.len() as u64));
     }
     close(&store)?;
     drop((bucket, store));
 
     let store = open(directory, Level::Os, false)?;
     let find = |name: &str| store.bucket(name).trying(|| format!("open bucket {name}"));
-    rows.push(puts(&find(BUCKET)?, 1)?.row("put, left to the operating system", KEY_COUNT, VALUE.len() as u64));
+    add(puts(&find(BUCKET)?, 1)?.row("put, left to the operating system", KEY_COUNT, VALUE.len() as u64));
     if !keys.is_empty() {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
         let tree = find(tree)?;
-        for threads in if processors == 1 { vec![1] } else { vec![1, processors] } {
+        for threads in readers {
             let (rate, bytes) = gets(&tree, keys, threads)?;
-            rows.push(rate.row("get, imported tree, random key", keys.len() as u64, bytes / rate.count.max(1)));
+            add(rate.row("get, imported tree, random key", keys.len() as u64, bytes / rate.count.max(1)));
         }
-        rows.push(scans(&tree)?.row("keys in order, imported tree", keys.len() as u64, 0));
+        add(scans(&tree)?.row("keys in order, imported tree", keys.len() as u64, 0));
     }
     close(&store)?;
+    bar.finish_and_clear();
     guide.table(&HEADINGS, rows, &[1, 2, 3, 4, 5])?;
-    let processors = thread::available_parallelism().map_or(1, usize::from);
     guide.say(format_args!("Processors: {processors}. Value bytes of reads are the mean of what was read."))
 }
 
@@ -112,8 +119,8 @@ fn scans(bucket: &Bucket) -> Result<Rate> {
     })
 }
 
-/// Lets `threads` threads do `work` again and again for the span of a row. `work` gets the number of its thread and, for each thread in
-/// steps of the number of threads, its turn; it answers how many things it did.
+/// Lets `threads` threads do `work` again and again for the span of a row. `work` gets the number of its thread and, for each
+/// thread in steps of the number of threads, its turn; it answers how many things it did.
 fn timed(threads: usize, work: impl Fn(usize, u64) -> Result<u64> + Sync) -> Result<Rate> {
     let start = Instant::now();
     let repeat = |thread: usize| -> Result<u64> {
