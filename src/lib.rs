@@ -3,6 +3,7 @@
 
 pub(crate) mod checksum;
 pub(crate) mod codec;
+pub(crate) mod durability;
 pub(crate) mod entry;
 #[cfg(not(any(test, feature = "testing")))]
 pub(crate) mod env;
@@ -12,9 +13,8 @@ pub mod env;
 pub(crate) mod error;
 pub(crate) mod key;
 pub(crate) mod number;
-pub(crate) mod spec;
-pub(crate) mod durability;
 pub(crate) mod report;
+pub(crate) mod spec;
 pub(crate) mod subject;
 
 pub(crate) mod manifest;

@@ -49,9 +49,7 @@ impl Source {
 
     fn entry(&self, values: Values) -> Option<(Meta, Value, u64)> {
         match self {
-            Self::Memtable(cursor) => {
-                cursor.entry().map(|(_, meta, value)| (*meta, value.clone(), value.len() as u64))
-            }
+            Self::Memtable(cursor) => cursor.entry().map(|(_, meta, value)| (*meta, value.clone(), value.len() as u64)),
             Self::Segment(cursor) => cursor.entry().map(|entry| {
                 let value = if values == Values::Take { entry.value() } else { Value::empty() };
                 (entry.meta, value, entry.value.len() as u64)

@@ -8,7 +8,7 @@ macro_rules! number {
     ($(#[$doc:meta])* $vis:vis $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-        $vis struct $name(pub u64);
+        $vis struct $name(pub(crate) u64);
 
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,12 +47,12 @@ number! {
 
 number! {
     /// The identity of a bucket: one that is deleted and created again under the same name has another.
-    pub BucketId
+    pub(crate) BucketId
 }
 
 number! {
     /// The number of a file: log files and segments share one counter, and none is ever used twice.
-    pub FileNumber
+    pub(crate) FileNumber
 }
 
 impl Revision {

@@ -66,7 +66,8 @@ impl BucketSpec {
 
     /// An upper bound of the length that [`encode`](Self::encode) appends.
     pub(crate) fn encoded_len_max(&self) -> usize {
-        let pairs: usize = self.metadata.iter().map(|(key, value)| key.len().saturating_add(value.len()).saturating_add(20)).sum();
+        let pairs: usize =
+            self.metadata.iter().map(|(key, value)| key.len().saturating_add(value.len()).saturating_add(20)).sum();
         self.name.len().saturating_add(self.description.len()).saturating_add(pairs).saturating_add(100)
     }
 

@@ -108,7 +108,8 @@ impl Buckets {
     pub(crate) fn find(&self, name: &str, visible: CommitNumber) -> Option<&Arc<BucketState>> {
         let newest = self.names.get(name).and_then(|id| self.get(*id, visible));
         // A bucket that was just created again is not visible yet while the one before it may still be.
-        newest.or_else(|| self.names.contains_key(name).then(|| self.all(visible).find(|state| state.spec.name == name)).flatten())
+        newest
+            .or_else(|| self.names.contains_key(name).then(|| self.all(visible).find(|state| state.spec.name == name)).flatten())
     }
 
     /// All buckets as of `visible`, by id.
@@ -129,10 +130,10 @@ impl Buckets {
     /// Creates or changes a bucket from `commit` on. Versions that nobody at or above `visible` can ask for go.
     pub(crate) fn set(&mut self, commit: CommitNumber, state: BucketState, visible: CommitNumber) {
         self.names.insert(state.spec.name.clone(), state.id);
-        let versions = self.versions.entry(state.id).or_insert_with(|| Versions {
-            changes: Vec::new(),
-            last_revision: Arc::new(AtomicU64::new(state.last_revision.0)),
-        });
+        let versions = self
+            .versions
+            .entry(state.id)
+            .or_insert_with(|| Versions { changes: Vec::new(), last_revision: Arc::new(AtomicU64::new(state.last_revision.0)) });
         versions.changes.insert(0, (commit, Some(Arc::new(state))));
         self.prune(visible);
     }

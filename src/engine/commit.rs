@@ -210,7 +210,8 @@ impl Core {
     /// Step 2 for writes. Accepted ones get a provisional answer.
     fn judge(&self, leader: &Leader, group: &[Arc<Member>], now: u64) -> Vec<Result<Answer>> {
         let view = self.view.load();
-        let conditional = |member: &Arc<Member>| matches!(&member.request, Request::Write(write) if write.condition != Condition::None);
+        let conditional =
+            |member: &Arc<Member>| matches!(&member.request, Request::Write(write) if write.condition != Condition::None);
         let overlaid = group.len() > 1 && group.iter().any(conditional);
         let mut overlay = Overlay::new();
         let mut answers = Vec::with_capacity(group.len());
@@ -256,11 +257,9 @@ impl Core {
         }
         let newer = view.memtables().find_map(|memtable| memtable.newest(write.bucket, &write.key, CommitNumber(u64::MAX)));
         Ok(Settled::Known(match newer.filter(|newer| newer.commit > pre_read.at) {
-            Some(newer) => Some(Found {
-                revision: newer.meta.revision,
-                is_value: newer.meta.flags.is_put(),
-                deadline: newer.meta.deadline,
-            }),
+            Some(newer) => {
+                Some(Found { revision: newer.meta.revision, is_value: newer.meta.flags.is_put(), deadline: newer.meta.deadline })
+            }
             None => pre_read.found,
         }))
     }

@@ -135,7 +135,10 @@ impl Core {
     }
 
     /// Runs `edit` on the manifest's keeper. A failure after which both the old and the new manifest may come back poisons the store.
-    pub(super) fn keeper_edit<T>(&self, edit: impl FnOnce(&mut Keeper) -> std::result::Result<T, super::keeper::Failed>) -> Result<T> {
+    pub(super) fn keeper_edit<T>(
+        &self,
+        edit: impl FnOnce(&mut Keeper) -> std::result::Result<T, super::keeper::Failed>,
+    ) -> Result<T> {
         let mut keeper: MutexGuard<'_, Keeper> = self.keeper.lock();
         edit(&mut keeper).map_err(|failed| if failed.ambiguous { self.poison(failed.error) } else { failed.error })
     }

@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::commit::{Leader, Request};
 use super::build::Site;
+use super::commit::{Leader, Request};
 use super::core::Core;
 use super::keeper::RESERVE_NAME;
 use super::queue::Member;

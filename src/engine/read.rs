@@ -73,7 +73,13 @@ impl Core {
         Ok(PreRead { at, found: self.read_newest(&view, at, state, key)? })
     }
 
-    pub(super) fn read_newest(&self, view: &View, visible: CommitNumber, state: &BucketState, key: &[u8]) -> Result<Option<Found>> {
+    pub(super) fn read_newest(
+        &self,
+        view: &View,
+        visible: CommitNumber,
+        state: &BucketState,
+        key: &[u8],
+    ) -> Result<Option<Found>> {
         self.with_newest(view, visible, state, key, |meta, _, _| Found {
             revision: meta.revision,
             is_value: meta.flags.is_put(),

@@ -26,8 +26,8 @@ use crate::manifest::{self, BucketState, Manifest, SegmentRef};
 use crate::memtable::Memtable;
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::report::{RecoveryReport, TornTail};
-use crate::spec::ClockPair;
 use crate::segment::{Expected, Identity, Segment};
+use crate::spec::ClockPair;
 use crate::view::{Buckets, View};
 use crate::wal::{self, Change, DurabilityClass, LogFile, LogFileOptions, RecordWriter, ReplayEnd, ReplayInput};
 
@@ -48,7 +48,7 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
         None => create(&env, directory)?,
     };
     let listing = Listing::read(&env, directory, &manifest)?;
-    let segments = open_segments(&env, directory, &manifest)?;
+    let segments = open_segments(&env, directory, &manifest, &listing.segments)?;
     let replayed = Replayed::read(&env, directory, &manifest, &listing, &settings, &mut report)?;
 
     // Everything is read and sound; from here on things change.
@@ -143,6 +143,8 @@ struct Listing {
     /// Log files that are replayed.
     logs: Vec<FileNumber>,
     old_logs: Vec<String>,
+    /// Segments that the manifest names.
+    segments: Vec<String>,
     /// Ours by name, named by nothing.
     orphans: Vec<String>,
     foreign: Vec<String>,
@@ -179,7 +181,8 @@ impl Listing {
             return Ok(());
         };
         if number >= manifest.file_ceiling {
-            let message = format!("file number at or above {}, which the manifest never gave out: it is stale", manifest.file_ceiling);
+            let message =
+                format!("file number at or above {}, which the manifest never gave out: it is stale", manifest.file_ceiling);
             return Err(Error::corrupt(&directory.join(name), 0, message));
         }
         match wal::parse_file_name(&name) {
@@ -187,7 +190,7 @@ impl Listing {
             Some(_) => self.old_logs.push(name),
             // A saved tail is for people; it stays until they remove it.
             None if name.ends_with(".tail") => self.foreign.push(name),
-            None if manifest.segments.iter().any(|segment| segment_name(segment.number) == name) => {}
+            None if manifest.segments.iter().any(|segment| segment_name(segment.number) == name) => self.segments.push(name),
             None => self.orphans.push(name),
         }
         Ok(())
@@ -195,11 +198,15 @@ impl Listing {
 }
 
 /// Step 4.
-fn open_segments(env: &Env, directory: &Path, manifest: &Manifest) -> Result<Vec<Arc<Segment>>> {
+fn open_segments(env: &Env, directory: &Path, manifest: &Manifest, names: &[String]) -> Result<Vec<Arc<Segment>>> {
     let open = |segment: &SegmentRef| {
+        let path = directory.join(segment_name(segment.number));
+        if !names.contains(&segment_name(segment.number)) {
+            return Err(Error::corrupt(&path, 0, "a segment that the manifest names is missing"));
+        }
         let identity = Identity { store: manifest.store, number: segment.number };
         let expected = Expected { identity, len: segment.len, checksum: segment.checksum };
-        Segment::open(&*env.fs, &directory.join(segment_name(segment.number)), &expected)
+        Segment::open(&*env.fs, &path, &expected)
     };
     manifest.segments.iter().map(open).collect()
 }
@@ -255,7 +262,10 @@ impl Replayed {
         if let Some(torn) = &end.torn {
             let file = path_of(torn.file);
             if settings.strict {
-                let message = format!("the log has a torn end: {} bytes that no acknowledged sync covers; open without `strict` to cut them", torn.bytes);
+                let message = format!(
+                    "the log has a torn end: {} bytes that no acknowledged sync covers; open without `strict` to cut them",
+                    torn.bytes
+                );
                 return Err(Error::corrupt(&file, torn.offset, message));
             }
             let bytes = load(torn.file)?;
@@ -294,7 +304,10 @@ impl Replay {
                 if let Some(state) = self.bucket(bucket)? {
                     if !meta.flags.is_dropped() {
                         if meta.revision <= state.last_revision {
-                            let message = format!("the log gives revision {} of bucket {bucket} after {}", meta.revision, state.last_revision);
+                            let message = format!(
+                                "the log gives revision {} of bucket {bucket} after {}",
+                                meta.revision, state.last_revision
+                            );
                             return Err(Error::new(ErrorKind::Corrupt, message));
                         }
                         state.last_revision = meta.revision;
@@ -417,8 +430,7 @@ impl Recovery<'_> {
         segments.splice(0..0, built.map(|(segment, _)| segment));
         report.clean &= replayed.end.torn.is_none();
         let active = Arc::new(Memtable::new(last.next(), last));
-        let view =
-            View { active, active_log: floor, sealed: Vec::new(), segments, buckets: Arc::new(Buckets::new(&buckets)) };
+        let view = View { active, active_log: floor, sealed: Vec::new(), segments, buckets: Arc::new(Buckets::new(&buckets)) };
         Ok((LeaderParts { next: last.next(), next_bucket, buckets }, view))
     }
 

@@ -129,7 +129,6 @@ impl Manifest {
         }
     }
 
-
     /// What holds in every manifest, and is checked before one is written and after one is read: the rule that is broken, if any.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let used = |number: FileNumber| number < self.file_ceiling;

@@ -2,8 +2,8 @@
 #![allow(missing_docs, reason = "not part of the public API")]
 
 pub mod disk;
-pub mod segment;
+pub mod edits;
 pub mod ops;
 pub mod oracle;
-pub mod edits;
+pub mod segment;
 pub mod subject;
