@@ -15,6 +15,8 @@ use crate::testing::segment::{BytesFile, open_bytes};
 const IDENTITY: Identity = Identity { store: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff, number: FileNumber(42) };
 
 type Entry = (Vec<u8>, Meta, Vec<u8>);
+/// By revision: what the entry is, whether a dropped one stands before it, its value.
+type KeyHistory = BTreeMap<u64, ((Meta, bool), Vec<u8>)>;
 /// Per bucket the entries in a segment's order.
 type Model = BTreeMap<u64, Vec<Entry>>;
 
@@ -126,7 +128,7 @@ fn models() -> impl Strategy<Value = Model> {
     let bucket = prop::collection::btree_map(keys(), history, 1..30);
     let number = prop_oneof![4 => 1..5_u64, 1 => any::<u64>()];
     prop::collection::btree_map(number, bucket, 1..4).prop_map(|buckets| {
-        let in_order = |(key, history): (Vec<u8>, BTreeMap<u64, ((Meta, bool), Vec<u8>)>)| {
+        let in_order = |(key, history): (Vec<u8>, KeyHistory)| {
             let mut entries = Vec::new();
             for (revision, ((meta, dropped), value)) in history.into_iter().rev() {
                 let meta = Meta { revision: Revision(revision), ..meta };

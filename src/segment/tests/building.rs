@@ -209,7 +209,8 @@ fn after_a_failed_sync_nothing_more_is_written_and_the_error_stays() {
 #[test]
 fn entries_out_of_order_are_a_bug() {
     let dropped = |revision| Meta { flags: Flags::dropped(), ..put(revision) };
-    let cases: [(&str, [(u64, &[u8], Meta); 2]); 6] = [
+    type Added = (u64, &'static [u8], Meta);
+    let cases: [(&str, [Added; 2]); 6] = [
         ("bucket falls", [(2, b"a", put(1)), (1, b"a", put(1))]),
         ("key falls", [(1, b"b", put(1)), (1, b"a", put(1))]),
         ("key falls to its prefix", [(1, b"a\0", put(1)), (1, b"a", put(1))]),

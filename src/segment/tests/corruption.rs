@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{IDENTITY, Model, build, check_reads, expected, put, verify};
 use crate::entry::{Flags, Meta};
 use crate::error::{Error, ErrorKind};
-use crate::number::{BucketId, FileNumber};
+use crate::number::{BucketId, FileNumber, Revision};
 use crate::segment::reseal::{expected_of, reseal, valid_segment};
 use crate::segment::{Cursor, Expected, Identity, Segment};
 use crate::testing::segment::{
@@ -232,6 +232,46 @@ fn collect(segment: &Arc<Segment>) -> Model {
         }
     }
     model
+}
+
+/// There is one way to write what is there: a bit that is not for an entry's content is refused even behind right checksums.
+#[test]
+fn verify_refuses_every_flip_behind_the_checksums_that_does_not_change_an_entry() {
+    let (model, bytes, _) = small();
+    let mut verified = 0;
+    // The identity in the header is anybody's, once the checksums are right.
+    for bit in (0..16 * 8).chain(40 * 8..bytes.len() * 8) {
+        let mut edited = bytes.clone();
+        edited[bit / 8] ^= 1 << (bit % 8);
+        reseal(&mut edited);
+        if edited == bytes {
+            continue;
+        }
+        let Ok(segment) = open_bytes(&edited, &expected_of(&edited)) else { continue };
+        if verify(&segment).is_ok() {
+            verified += 1;
+            let found = collect(&segment);
+            check_reads(&segment, &found).unwrap();
+            assert_ne!(found, model, "bit {} of byte {} means nothing", bit % 8, bit / 8);
+        }
+    }
+    assert!(verified > 0, "some flips change a value");
+}
+
+#[test]
+fn a_deadline_or_origin_that_says_none_is_refused() {
+    let mortal = Meta { created: 0, deadline: 1, ..put(1) };
+    let copied = Meta { created: 0, origin: Revision(1), ..put(1) };
+    for (meta, stored) in [(mortal, 2), (copied, 1)] {
+        let (mut bytes, _) = build(&Model::from([(1, vec![(b"k".to_vec(), meta, b"v".to_vec())])]), 100);
+        // Header, prefix, head and start; the lengths, flags, revision and time before it are a byte each.
+        let at = 64 + 36 + 1 + 8 + 4 + 4;
+        assert_eq!(bytes[at], stored);
+        bytes[at] = 0;
+        reseal(&mut bytes);
+        let error = open_bytes(&bytes, &expected_of(&bytes)).unwrap().newest(BucketId(1), b"k").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
 }
 
 proptest! {
