@@ -325,3 +325,6 @@ impl Content {
 fn place(offset: u64) -> (u64, usize) {
     (offset / CHUNK_LEN as u64, (offset % CHUNK_LEN as u64) as usize)
 }
+
+#[cfg(test)]
+mod tests;

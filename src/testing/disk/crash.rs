@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::state::{FileId, FileOp, NameOp, State};
+use super::names::NameOp;
+use super::state::{FileId, FileOp, State};
 use super::world::Rng;
 
 /// What a disk writes at once.

@@ -19,6 +19,7 @@ mod content;
 mod crash;
 mod fault;
 mod fs;
+mod names;
 mod state;
 #[cfg(test)]
 mod tests;
