@@ -1,8 +1,8 @@
 //! What the machine knows about its files: the cache, which the running program sees, and the disk, which a crash leaves.
 //!
 //! The two are separate. An operation changes the cache at once and is put on the list of what is pending, of its file or of its
-//! directory; a sync applies that list to the durable side, in order. `seq` is the order over all files and directories. Every function
-//! here does what a healthy POSIX system would do; refusals come from `fault`, losses from `crash`.
+//! directory; a sync applies that list to the durable side, in order. `seq` is the order over all files and directories. Every
+//! function here does what a healthy POSIX system would do; refusals come from `fault`, losses from `crash`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -167,7 +167,8 @@ impl State {
         }
     }
 
-    /// Drops every page that counts as clean: what comes back is what the disk has, which after a failed sync is not what was written.
+    /// Drops every page that counts as clean: what comes back is what the disk has, which after a failed sync is not what was
+    /// written.
     pub(super) fn evict(&mut self) {
         self.inodes.values_mut().for_each(Inode::evict);
     }

@@ -51,13 +51,18 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (name, any::<bool>()).prop_map(|(name, exclusive)| Op::Lock(name, exclusive)),
         1 => Just(Op::Unlock),
         4 => (handle.clone(), offset(), 0..5_000_usize).prop_map(|(handle, offset, len)| Op::Read(handle, offset, len)),
-        6 => (handle.clone(), offset(), 0..5_000_usize, 1..=255_u8).prop_map(|(handle, offset, len, byte)| Op::Write(handle, offset, len, byte)),
+        6 => (handle.clone(), offset(), 0..5_000_usize, 1..=255_u8)
+            .prop_map(|(handle, offset, len, byte)| Op::Write(handle, offset, len, byte)),
         1 => (handle.clone(), offset()).prop_map(|(handle, len)| Op::Allocate(handle, len)),
         2 => (handle.clone(), offset()).prop_map(|(handle, len)| Op::SetLen(handle, len)),
         2 => handle.clone().prop_map(Op::Sync),
         1 => Just(Op::SyncDir),
         1 => handle.prop_map(Op::Map),
     ]
+}
+
+fn policy() -> impl Strategy<Value = CrashPolicy> {
+    prop::sample::select(&CrashPolicy::ALL[..])
 }
 
 /// A program that holds files and locks open while it works.
@@ -177,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn a_crash_takes_nothing_that_was_synced(ops in prop::collection::vec(op(), 1..60), policy in prop::sample::select(&CrashPolicy::ALL[..])) {
+    fn a_crash_takes_nothing_that_was_synced(ops in prop::collection::vec(op(), 1..60), policy in policy()) {
         let (disk, fs) = disk(1);
         run_all(&disk, &fs, &ops);
         for (path, _) in disk.files() {
@@ -208,7 +213,7 @@ proptest! {
     #[test]
     fn a_crash_touches_only_what_was_written(
         writes in prop::collection::vec((0..9_000_u64, 1..3_000_usize), 1..8),
-        policy in prop::sample::select(&CrashPolicy::ALL[..]),
+        policy in policy(),
         seed: u64,
     ) {
         let (disk, fs) = disk(seed);
@@ -230,7 +235,7 @@ proptest! {
     #[test]
     fn the_same_seed_gives_the_same_disk(
         ops in prop::collection::vec(op(), 1..60),
-        policy in prop::sample::select(&CrashPolicy::ALL[..]),
+        policy in policy(),
         seed: u64,
     ) {
         let run = || {
@@ -246,7 +251,7 @@ proptest! {
     /// Whatever a life left, the next one can work with it.
     #[test]
     fn many_lives_follow_each_other(
-        lives in prop::collection::vec((prop::collection::vec(op(), 1..30), prop::sample::select(&CrashPolicy::ALL[..]), any::<bool>(), 0..60_u64), 1..6),
+        lives in prop::collection::vec((prop::collection::vec(op(), 1..30), policy(), any::<bool>(), 0..60_u64), 1..6),
         faults in prop::collection::vec((1..200_u64, prop::sample::select(&Fault::ALL[..]), any::<bool>()), 0..6),
         seed: u64,
     ) {
