@@ -1,16 +1,17 @@
 //! Files that live in memory, for [`Store::in_memory`](crate::Store::in_memory).
 //!
-//! The store above does not know the difference: it writes its log, its segments and its manifest here as it would on a disk, which keeps
-//! one code path for both. What a disk does for durability (`sync_data`, `sync_all`, `sync_dir`) is nothing here, because the files go
-//! with the process anyway.
+//! The store above does not know the difference: it writes its log, its segments and its manifest here as it would on a disk,
+//! which keeps one code path for both. What a disk does for durability (`sync_data`, `sync_all`, `sync_dir`) is nothing here,
+//! because the files go with the process anyway.
 //!
 //! - A file is sparse: what was never written takes no memory, so that a log file of 64 MiB costs what is in it.
-//! - A map is the file in one piece. The file itself then keeps only that piece, not a second copy in chunks; a later write (which no
-//!   caller does) would take it apart again and leave the map as it was.
+//! - A map is the file in one piece. The file itself then keeps only that piece, not a second copy in chunks; a later write
+//!   (which no caller does) would take it apart again and leave the map as it was.
 //! - Handles and maps stay valid when the name is removed or replaced, as on POSIX systems.
 //! - The directories `/` and `` exist from the beginning; every other one needs `create_dir`.
 //!
-//! It does not simulate failures: that is what the disk of `testing` is for. The only errors that are not the caller's are those of memory.
+//! It does not simulate failures: that is what the disk of `testing` is for. The only errors that are not the caller's are those
+//! of memory.
 
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -325,3 +326,6 @@ impl Content {
 fn place(offset: u64) -> (u64, usize) {
     (offset / CHUNK_LEN as u64, (offset % CHUNK_LEN as u64) as usize)
 }
+
+#[cfg(test)]
+mod tests;

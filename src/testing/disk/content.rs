@@ -1,7 +1,7 @@
 //! What is in a simulated file: sparse pages that are shared until somebody writes to them.
 //!
-//! A clone costs two counters, whatever the size, which makes snapshots and crashes cheap. A page that was never written is not there and
-//! reads as zeros; so does everything beyond the length, also inside the last page.
+//! A clone costs two counters, whatever the size, which makes snapshots and crashes cheap. A page that was never written is not
+//! there and reads as zeros; so does everything beyond the length, also inside the last page.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;

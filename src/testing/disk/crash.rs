@@ -1,21 +1,22 @@
 //! What a power cut leaves.
 //!
-//! Everything that was not synced is one list, in the order in which it happened: sector pieces of writes, changes of length, changes of
-//! directories. A policy says of each whether the disk got it. What got there is applied to the durable side in its order; that something
-//! later got there and something earlier did not is the point.
+//! Everything that was not synced is one list, in the order in which it happened: sector pieces of writes, changes of length,
+//! changes of directories. A policy says of each whether the disk got it. What got there is applied to the durable side in its
+//! order; that something later got there and something earlier did not is the point.
 //!
-//! Whatever the policy, bytes outside the range of an unsynced write stay as they were (power-safe overwrite): of a sector that was written
-//! in part, only that part is at risk.
+//! Whatever the policy, bytes outside the range of an unsynced write stay as they were (power-safe overwrite): of a sector that
+//! was written in part, only that part is at risk.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::state::{FileId, FileOp, NameOp, State};
+use super::names::NameOp;
+use super::state::{FileId, FileOp, State};
 use super::world::Rng;
 
 /// What a disk writes at once.
-pub(super) const SECTOR_LEN: u64 = 512;
+const SECTOR_LEN: u64 = 512;
 
 /// Which of the pending operations survive a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,64 +72,82 @@ enum Fate {
     Garbage,
 }
 
+/// The choices of one crash.
+struct Choice<'a> {
+    policy: CrashPolicy,
+    rng: &'a mut Rng,
+    /// How many changes survive, for `Prefix`.
+    kept: usize,
+    /// How many changes of names do not, for `NamesReversed`, and whether data does.
+    names_lost: usize,
+    data_kept: bool,
+    /// Whether the data of a file is still being written, for `ZeroTail`.
+    writing: BTreeMap<FileId, bool>,
+}
+
 /// Applies `policy` to all that is pending, then drops the cache.
 pub(super) fn crash(state: &mut State, policy: CrashPolicy, rng: &mut Rng) {
     let changes = pending(state);
     let names = changes.iter().filter(|change| matches!(change, Change::Name(..))).count();
-    let cut = rng.below(changes.len() + 1);
-    let name_cut = rng.below(names + 1);
-    let all_data = rng.coin();
-    // Of `ZeroTail`: whether the data of a file is still being written.
-    let mut writing = BTreeMap::new();
+    let (kept, names_lost, data_kept) = (rng.below(changes.len() + 1), rng.below(names + 1), rng.coin());
+    let mut choice = Choice { policy, rng, kept, names_lost, data_kept, writing: BTreeMap::new() };
     let mut names_seen = 0;
     for (index, change) in changes.into_iter().enumerate() {
         match change {
             Change::Name(dir, op) => {
-                names_seen += 1;
-                let kept = match policy {
-                    CrashPolicy::LoseAll | CrashPolicy::DataNoNames => false,
-                    CrashPolicy::KeepAll | CrashPolicy::ZeroTail | CrashPolicy::LengthBeforeData => true,
-                    CrashPolicy::Prefix => index < cut,
-                    CrashPolicy::Subset | CrashPolicy::TornGarbage => rng.coin(),
-                    CrashPolicy::NamesReversed => names_seen > name_cut,
-                };
-                if kept && let Some(dir) = state.dirs.get_mut(&dir) {
+                if choice.keeps_name(index, names_seen)
+                    && let Some(dir) = state.dirs.get_mut(&dir)
+                {
                     op.apply(&mut dir.durable);
                 }
+                names_seen += 1;
             }
             Change::File(id, op) => {
-                let fate = match policy {
-                    CrashPolicy::LoseAll => Fate::Lost,
-                    CrashPolicy::KeepAll | CrashPolicy::DataNoNames => Fate::Kept,
-                    CrashPolicy::Prefix => kept_or_lost(index < cut),
-                    CrashPolicy::Subset | CrashPolicy::TornGarbage if rng.coin() => Fate::Kept,
-                    CrashPolicy::Subset => {
-                        if rng.below(4) == 0 {
-                            Fate::Length
-                        } else {
-                            Fate::Lost
-                        }
-                    }
-                    CrashPolicy::TornGarbage => match rng.below(6) {
-                        0 | 1 => Fate::Lost,
-                        2 => Fate::Length,
-                        3 => Fate::Zeros,
-                        4 => Fate::Torn,
-                        _ => Fate::Garbage,
-                    },
-                    CrashPolicy::LengthBeforeData => Fate::Length,
-                    CrashPolicy::NamesReversed => kept_or_lost(all_data),
-                    CrashPolicy::ZeroTail => {
-                        let on = writing.entry(id).or_insert_with(|| rng.coin());
-                        *on = *on && rng.below(8) > 0;
-                        if *on { Fate::Kept } else { Fate::Zeros }
-                    }
-                };
-                apply(state, id, op, fate, rng);
+                let fate = choice.fate(index, id);
+                apply(state, id, op, fate, choice.rng);
             }
         }
     }
     state.drop_cache();
+}
+
+impl Choice<'_> {
+    /// Of the change of a name that is number `index` of all changes and number `name_index` of those of names.
+    fn keeps_name(&mut self, index: usize, name_index: usize) -> bool {
+        match self.policy {
+            CrashPolicy::LoseAll | CrashPolicy::DataNoNames => false,
+            CrashPolicy::KeepAll | CrashPolicy::ZeroTail | CrashPolicy::LengthBeforeData => true,
+            CrashPolicy::Prefix => index < self.kept,
+            CrashPolicy::Subset | CrashPolicy::TornGarbage => self.rng.coin(),
+            CrashPolicy::NamesReversed => name_index >= self.names_lost,
+        }
+    }
+
+    /// Of the piece of file `id` that is number `index` of all changes.
+    fn fate(&mut self, index: usize, id: FileId) -> Fate {
+        match self.policy {
+            CrashPolicy::LoseAll => Fate::Lost,
+            CrashPolicy::KeepAll | CrashPolicy::DataNoNames => Fate::Kept,
+            CrashPolicy::Prefix => kept_or_lost(index < self.kept),
+            CrashPolicy::Subset | CrashPolicy::TornGarbage if self.rng.coin() => Fate::Kept,
+            CrashPolicy::Subset if self.rng.below(4) == 0 => Fate::Length,
+            CrashPolicy::Subset => Fate::Lost,
+            CrashPolicy::TornGarbage => match self.rng.below(6) {
+                0 | 1 => Fate::Lost,
+                2 => Fate::Length,
+                3 => Fate::Zeros,
+                4 => Fate::Torn,
+                _ => Fate::Garbage,
+            },
+            CrashPolicy::ZeroTail => {
+                let writing = self.writing.entry(id).or_insert_with(|| self.rng.coin());
+                *writing = *writing && self.rng.below(8) > 0;
+                if *writing { Fate::Kept } else { Fate::Zeros }
+            }
+            CrashPolicy::LengthBeforeData => Fate::Length,
+            CrashPolicy::NamesReversed => kept_or_lost(self.data_kept),
+        }
+    }
 }
 
 fn kept_or_lost(kept: bool) -> Fate {

@@ -1,8 +1,8 @@
 //! What can go wrong at a call, and the plan of when it does.
 //!
-//! Calls are numbered from 1 over the whole life of a disk. An injection names the call at which its fault fires; one that cannot happen
-//! there (no space while reading) is spent without firing, so that a runner that tries every fault at every call can see which runs were
-//! plain ones and skip them.
+//! Calls are numbered from 1 over the whole life of a disk. An injection names the call at which its fault fires; one that cannot
+//! happen there (no space while reading) is spent without firing, so that a runner that tries every fault at every call can see
+//! which runs were plain ones and skip them.
 
 use std::io;
 

@@ -1,7 +1,7 @@
 //! The simulated disk as the engine sees it: `Fs`, `File`, `Lock` and maps.
 //!
-//! Each belongs to one life of the machine. After a crash or a restart every call on it fails, uncounted, so that an engine that was not
-//! dropped (or a thread of it) cannot touch the world after its end.
+//! Each belongs to one life of the machine. After a crash or a restart every call on it fails, uncounted, so that an engine that
+//! was not dropped (or a thread of it) cannot touch the world after its end.
 
 use std::io;
 use std::path::Path;

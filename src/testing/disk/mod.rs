@@ -1,24 +1,27 @@
-//! A simulated disk: an `Fs` that loses, tears, refuses and forgets as real ones do, at the call and in the way that a test asks for.
+//! A simulated disk: an `Fs` that loses, tears, refuses and forgets as real ones do, at the call and in the way that a test asks
+//! for.
 //!
-//! Per file it keeps what is durable and what is pending (writes, changes of length); per directory the same for names. The running program
-//! sees the cache, which has everything. `sync_data` and `sync_all` make the bytes and the length of one file durable and say nothing about
-//! its name; `sync_dir` makes names durable and says nothing about bytes. A crash applies a [`CrashPolicy`] to all that is pending and drops
-//! the cache. So it has the habits that break stores: a renamed file without its content, a removal that overtakes a creation, a length
-//! without data, a sync that fails once and then says ok.
+//! Per file it keeps what is durable and what is pending (writes, changes of length); per directory the same for names. The
+//! running program sees the cache, which has everything. `sync_data` and `sync_all` make the bytes and the length of one file
+//! durable and say nothing about its name; `sync_dir` makes names durable and says nothing about bytes. A crash applies a
+//! [`CrashPolicy`] to all that is pending and drops the cache. So it has the habits that break stores: a renamed file without its
+//! content, a removal that overtakes a creation, a length without data, a sync that fails once and then says ok.
 //!
 //! A test takes [`SimDisk::env`], runs the store on it, and then:
-//! - counts [`SimDisk::calls`] and runs again with a fault or a crash at each of them (call numbers are absolute, over the disk's life);
-//! - cuts the power with [`SimDisk::crash`], or kills only the process with [`SimDisk::restart`]; both end every handle, and also the `Env`:
-//!   the next life takes a new one;
+//! - counts [`SimDisk::calls`] and runs again with a fault or a crash at each of them (call numbers are absolute, over the disk's
+//!   life);
+//! - cuts the power with [`SimDisk::crash`], or kills only the process with [`SimDisk::restart`]; both end every handle, and also
+//!   the `Env`: the next life takes a new one;
 //! - goes back to a [`SimDisk::snapshot`] for the next run.
 //!
-//! Same seed and same calls give the same results. It is meant for one thread at a time; more are safe, but then their order decides.
-//! It does not model media that lose what was synced: [`SimDisk::overwrite`] is for that.
+//! Same seed and same calls give the same results. It is meant for one thread at a time; more are safe, but then their order
+//! decides. It does not model media that lose what was synced: [`SimDisk::overwrite`] is for that.
 
 mod content;
 mod crash;
 mod fault;
 mod fs;
+mod names;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -146,8 +149,8 @@ impl SimDisk {
         self.inner.lock().plan.crashed
     }
 
-    /// Cuts the power, now or (if the crash point was reached) then: only what is durable and what the policy grants is left. Ends all
-    /// handles and locks, and clears faults and crash point.
+    /// Cuts the power, now or (if the crash point was reached) then: only what is durable and what the policy grants is left.
+    /// Ends all handles and locks, and clears faults and crash point.
     pub fn crash(&self, policy: CrashPolicy) {
         let mut inner = self.inner.lock();
         let Inner { state, rng, .. } = &mut *inner;
@@ -157,8 +160,8 @@ impl SimDisk {
         inner.epoch += 1;
     }
 
-    /// Kills the process, now or (if the crash point was reached) then: handles and locks end, the cache and what is pending stay. Clears
-    /// the crash point, but not the faults, which are the disk's and not the process's.
+    /// Kills the process, now or (if the crash point was reached) then: handles and locks end, the cache and what is pending
+    /// stay. Clears the crash point, but not the faults, which are the disk's and not the process's.
     pub fn restart(&self) {
         let mut inner = self.inner.lock();
         inner.state.end_programs();
@@ -218,8 +221,8 @@ impl SimDisk {
         })
     }
 
-    /// Replaces a file's bytes, in the cache and on the disk, or creates it. Meant for a store at rest: what is pending in the directory
-    /// becomes durable.
+    /// Replaces a file's bytes, in the cache and on the disk, or creates it. Meant for a store at rest: what is pending in the
+    /// directory becomes durable.
     ///
     /// # Panics
     ///
@@ -249,8 +252,8 @@ impl SimDisk {
         Snapshot { durable, clock: self.clock.state(), random: self.random.state() }
     }
 
-    /// Goes back to a snapshot: its files, durable and nothing pending, its clock and its randomness. Ends handles and locks, clears faults
-    /// and the crash point. Calls go on being counted, and the choices of crashes go on too (see `reseed`).
+    /// Goes back to a snapshot: its files, durable and nothing pending, its clock and its randomness. Ends handles and locks,
+    /// clears faults and the crash point. Calls go on being counted, and the choices of crashes go on too (see `reseed`).
     pub fn restore(&self, snapshot: &Snapshot) {
         let mut inner = self.inner.lock();
         inner.state.set_durable(&snapshot.durable);

@@ -1,8 +1,8 @@
 //! What the machine knows about its files: the cache, which the running program sees, and the disk, which a crash leaves.
 //!
 //! The two are separate. An operation changes the cache at once and is put on the list of what is pending, of its file or of its
-//! directory; a sync applies that list to the durable side, in order. `seq` is the order over all files and directories. Every function
-//! here does what a healthy POSIX system would do; refusals come from `fault`, losses from `crash`.
+//! directory; a sync applies that list to the durable side, in order. `seq` is the order over all files and directories. Every
+//! function here does what a healthy POSIX system would do; refusals come from `fault`, losses from `crash`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -10,19 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::content::Content;
-use crate::env::LockMode;
+use super::names::{Dir, NameOp, Names, split};
 
 pub(super) type FileId = u64;
-type Names = BTreeMap<Arc<str>, Entry>;
 
 /// As on Linux: offsets are signed there.
 const FILE_LEN_MAX: u64 = i64::MAX as u64;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    File(FileId),
-    Dir,
-}
 
 /// A change of a file's bytes or length.
 #[derive(Clone, Debug)]
@@ -37,32 +30,17 @@ pub(super) enum FileOp {
     Allocate(u64),
 }
 
-/// A change of a directory.
-#[derive(Clone, Debug)]
-pub(super) enum NameOp {
-    Create { name: Arc<str>, entry: Entry },
-    Remove { name: Arc<str> },
-    Rename { from: Arc<str>, to: Arc<str>, entry: Entry },
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Inode {
     pub(super) cache: Content,
     pub(super) durable: Content,
     pub(super) pending: Vec<(u64, FileOp)>,
     /// Whether there is a name for it in the cache. (There are no hard links.)
-    named: bool,
+    pub(super) named: bool,
     /// Open handles, maps and locks.
-    holds: usize,
-    exclusive: bool,
-    shared: usize,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Dir {
-    pub(super) cache: Names,
-    pub(super) durable: Names,
-    pub(super) pending: Vec<(u64, NameOp)>,
+    pub(super) holds: usize,
+    pub(super) exclusive: bool,
+    pub(super) shared: usize,
 }
 
 /// What a disk holds durably.
@@ -87,8 +65,8 @@ pub(super) struct State {
     /// Open files and locks.
     pub(super) handles: usize,
     pub(super) maps: usize,
-    file_next: FileId,
-    seq: u64,
+    pub(super) file_next: FileId,
+    pub(super) seq: u64,
     /// In pages.
     pub(super) capacity: Option<u64>,
 }
@@ -112,130 +90,10 @@ impl FileOp {
     }
 }
 
-impl NameOp {
-    pub(super) fn apply(&self, names: &mut Names) {
-        match self {
-            Self::Create { name, entry } => {
-                names.insert(Arc::clone(name), *entry);
-            }
-            Self::Remove { name } => {
-                names.remove(name);
-            }
-            // The old name may be another file's by now, if what came between was lost.
-            Self::Rename { from, to, entry } => {
-                if names.get(from) == Some(entry) {
-                    names.remove(from);
-                }
-                names.insert(Arc::clone(to), *entry);
-            }
-        }
-    }
-}
-
 impl State {
     pub(super) fn new() -> Self {
         let dirs = ["", "/"].into_iter().map(|path| (PathBuf::from(path), Dir::default())).collect();
         Self { inodes: BTreeMap::new(), dirs, handles: 0, maps: 0, file_next: 1, seq: 0, capacity: None }
-    }
-
-    // Names.
-
-    pub(super) fn create_dir(&mut self, path: &Path) -> io::Result<()> {
-        self.create(path, Entry::Dir)?;
-        self.dirs.insert(path.to_path_buf(), Dir::default());
-        Ok(())
-    }
-
-    pub(super) fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        Ok(self.dir(path)?.cache.keys().map(|name| name.to_string()).collect())
-    }
-
-    pub(super) fn open(&mut self, path: &Path) -> io::Result<FileId> {
-        match self.entry(path)? {
-            Some(Entry::File(id)) => Ok(id),
-            Some(Entry::Dir) => Err(ErrorKind::IsADirectory.into()),
-            None => Err(ErrorKind::NotFound.into()),
-        }
-    }
-
-    pub(super) fn create_new(&mut self, path: &Path) -> io::Result<FileId> {
-        let id = self.file_next;
-        self.create(path, Entry::File(id))?;
-        self.file_next += 1;
-        self.inodes.insert(id, Inode { named: true, ..Inode::default() });
-        Ok(id)
-    }
-
-    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let id = self.open(from)?;
-        let (parent, from_name) = split(from)?;
-        let (parent_to, to_name) = split(to)?;
-        if parent != parent_to {
-            return Err(ErrorKind::InvalidInput.into());
-        }
-        match self.entry(to)? {
-            Some(Entry::Dir) => return Err(ErrorKind::IsADirectory.into()),
-            Some(Entry::File(replaced)) if replaced == id => return Ok(()),
-            Some(Entry::File(replaced)) => self.inode(replaced).named = false,
-            None => {}
-        }
-        self.change_names(parent, NameOp::Rename { from: from_name, to: to_name, entry: Entry::File(id) })
-    }
-
-    pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
-        let id = self.open(path)?;
-        let (parent, name) = split(path)?;
-        self.inode(id).named = false;
-        self.change_names(parent, NameOp::Remove { name })
-    }
-
-    pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
-        let dir = self.dir_mut(path)?;
-        let mut frees = false;
-        for (_, op) in dir.pending.drain(..) {
-            op.apply(&mut dir.durable);
-            frees |= !matches!(op, NameOp::Create { .. });
-        }
-        if frees {
-            self.forget_unreachable();
-        }
-        Ok(())
-    }
-
-    pub(super) fn fail_sync_dir(&mut self, path: &Path, loss: SyncLoss) -> io::Result<()> {
-        let dir = self.dir_mut(path)?;
-        if loss != SyncLoss::Nothing {
-            dir.pending.clear();
-        }
-        if loss == SyncLoss::Reverts {
-            dir.cache = dir.durable.clone();
-            self.forget_lost_dirs();
-            self.name_inodes();
-        }
-        Ok(())
-    }
-
-    /// Creates the file if it is missing.
-    pub(super) fn lock(&mut self, path: &Path, mode: LockMode) -> io::Result<FileId> {
-        let id = match self.entry(path)? {
-            None => self.create_new(path)?,
-            Some(_) => self.open(path)?,
-        };
-        let inode = self.inode(id);
-        match mode {
-            LockMode::Exclusive if !inode.exclusive && inode.shared == 0 => inode.exclusive = true,
-            LockMode::Shared if !inode.exclusive => inode.shared += 1,
-            LockMode::Exclusive | LockMode::Shared => return Err(ErrorKind::WouldBlock.into()),
-        }
-        Ok(id)
-    }
-
-    pub(super) fn unlock(&mut self, id: FileId, mode: LockMode) {
-        let inode = self.inode(id);
-        match mode {
-            LockMode::Exclusive => inode.exclusive = false,
-            LockMode::Shared => inode.shared -= 1,
-        }
     }
 
     /// A handle, a map or a lock begins: the file stays without a name too.
@@ -245,10 +103,6 @@ impl State {
 
     pub(super) fn release(&mut self, id: FileId) {
         self.inode(id).holds -= 1;
-    }
-
-    pub(super) fn exists(&self, path: &Path) -> bool {
-        matches!(self.entry(path), Ok(Some(_)))
     }
 
     // Contents.
@@ -313,7 +167,8 @@ impl State {
         }
     }
 
-    /// Drops every page that counts as clean: what comes back is what the disk has, which after a failed sync is not what was written.
+    /// Drops every page that counts as clean: what comes back is what the disk has, which after a failed sync is not what was
+    /// written.
     pub(super) fn evict(&mut self) {
         self.inodes.values_mut().for_each(Inode::evict);
     }
@@ -321,8 +176,7 @@ impl State {
     pub(super) fn files(&self) -> Vec<(PathBuf, u64)> {
         let names =
             self.dirs.iter().flat_map(|(path, dir)| dir.cache.iter().map(move |(name, entry)| (path.join(&**name), entry)));
-        let mut files: Vec<_> =
-            names.filter_map(|(path, entry)| Some((path, self.inodes[&file_id(entry)?].cache.len()))).collect();
+        let mut files: Vec<_> = names.filter_map(|(path, entry)| Some((path, self.inodes[&entry.file()?].cache.len()))).collect();
         files.sort();
         files
     }
@@ -396,41 +250,6 @@ impl State {
         self.sync_dir(parent)
     }
 
-    fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
-        if self.dirs.contains_key(path) {
-            return Ok(Some(Entry::Dir));
-        }
-        let (parent, name) = split(path)?;
-        Ok(self.dirs.get(parent).and_then(|dir| dir.cache.get(&name).copied()))
-    }
-
-    fn dir(&self, path: &Path) -> io::Result<&Dir> {
-        let missing = if self.exists(path) { ErrorKind::NotADirectory } else { ErrorKind::NotFound };
-        self.dirs.get(path).ok_or_else(|| missing.into())
-    }
-
-    fn dir_mut(&mut self, path: &Path) -> io::Result<&mut Dir> {
-        self.dir(path)?;
-        Ok(self.dirs.get_mut(path).expect("it was there a line ago"))
-    }
-
-    fn create(&mut self, path: &Path, entry: Entry) -> io::Result<()> {
-        if self.exists(path) {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
-        let (parent, name) = split(path)?;
-        self.change_names(parent, NameOp::Create { name, entry })
-    }
-
-    fn change_names(&mut self, parent: &Path, op: NameOp) -> io::Result<()> {
-        self.seq += 1;
-        let seq = self.seq;
-        let dir = self.dir_mut(parent)?;
-        op.apply(&mut dir.cache);
-        dir.pending.push((seq, op));
-        Ok(())
-    }
-
     fn change_file(&mut self, id: FileId, op: FileOp) {
         self.seq += 1;
         let seq = self.seq;
@@ -439,37 +258,14 @@ impl State {
         inode.pending.push((seq, op));
     }
 
-    /// A directory goes with its entry, and what is in it with the directory.
-    fn forget_lost_dirs(&mut self) {
-        let mut kept: BTreeMap<PathBuf, Dir> = BTreeMap::new();
-        // Parents come before what is in them.
-        for (path, dir) in std::mem::take(&mut self.dirs) {
-            let reachable = match split(&path) {
-                Err(_) => true,
-                Ok((parent, name)) => kept.get(parent).is_some_and(|dir| dir.cache.get(&name) == Some(&Entry::Dir)),
-            };
-            if reachable {
-                kept.insert(path, dir);
-            }
-        }
-        self.dirs = kept;
-    }
-
-    fn name_inodes(&mut self) {
-        let named: BTreeSet<FileId> = self.dirs.values().flat_map(|dir| dir.cache.values()).filter_map(file_id).collect();
-        for (id, inode) in &mut self.inodes {
-            inode.named = named.contains(id);
-        }
-    }
-
     /// An inode is needed while there is a name in the cache, a holder, or a name that a crash may bring back.
-    fn forget_unreachable(&mut self) {
+    pub(super) fn forget_unreachable(&mut self) {
         let mut needed = BTreeSet::new();
         for dir in self.dirs.values() {
-            needed.extend(dir.durable.values().filter_map(file_id));
+            needed.extend(dir.durable.values().filter_map(|entry| entry.file()));
             for (_, op) in &dir.pending {
                 if let NameOp::Create { entry, .. } | NameOp::Rename { entry, .. } = op {
-                    needed.extend(file_id(entry));
+                    needed.extend(entry.file());
                 }
             }
         }
@@ -486,25 +282,10 @@ impl Inode {
     }
 }
 
-fn file_id(entry: &Entry) -> Option<FileId> {
-    match entry {
-        Entry::File(id) => Some(*id),
-        Entry::Dir => None,
-    }
-}
-
 fn check_len(len: u64) -> io::Result<()> {
     if len <= FILE_LEN_MAX { Ok(()) } else { Err(ErrorKind::FileTooLarge.into()) }
 }
 
 fn no_space() -> io::Error {
     io::Error::from_raw_os_error(28)
-}
-
-/// The directory of a path and the name in it; the roots have neither.
-fn split(path: &Path) -> io::Result<(&Path, Arc<str>)> {
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => Ok((parent, name.to_string_lossy().into())),
-        _ => Err(ErrorKind::InvalidInput.into()),
-    }
 }
