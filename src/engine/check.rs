@@ -24,11 +24,10 @@ impl Core {
         };
         report.files += 1;
         for segment in &view.segments {
-            let (bytes, blocks, entries) = (report.bytes, report.blocks, report.entries);
-            segment.verify(&mut |more_bytes, more_blocks, more_entries| {
-                report.bytes = bytes + more_bytes;
-                report.blocks = blocks + more_blocks;
-                report.entries = entries + more_entries;
+            segment.verify(&mut |bytes, blocks, entries| {
+                report.bytes += bytes;
+                report.blocks += blocks;
+                report.entries += entries;
                 progress(&report);
             })?;
             report.files += 1;

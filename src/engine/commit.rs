@@ -14,6 +14,7 @@
 //! What fails before 7 was never visible. A leader does no I/O but the log's and waits for no job.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::core::Core;
@@ -22,7 +23,7 @@ use super::tail::TailFile;
 use crate::acceptance::{Found, PreRead, accept};
 use crate::durability::Durability;
 use crate::entry::{Flags, Meta, Operation, Value};
-use crate::env::sync::{Arc as SyncArc, AtomicU64, Ordering};
+use crate::env::sync::{AtomicU64, Ordering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::BucketState;
 use crate::memtable::Memtable;
@@ -110,7 +111,7 @@ pub(super) struct Leader {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) state: BucketState,
-    pub(super) published: SyncArc<AtomicU64>,
+    pub(super) published: Arc<AtomicU64>,
 }
 
 impl Request {
@@ -178,7 +179,12 @@ impl Core {
             Joined::Answered(answer) => answer,
             Joined::Lead => {
                 let group = self.queue.take_group();
-                let answers = self.commit(&mut self.leader.lock(), &group);
+                let commit = || self.commit(&mut self.leader.lock(), &group);
+                let answers = catch_unwind(AssertUnwindSafe(commit)).unwrap_or_else(|_| {
+                    // Nobody may wait for ever for a leader that is gone, nor build on what it left.
+                    let error = self.poison(Error::new(ErrorKind::Poisoned, "a commit panicked; this is a bug of annals"));
+                    group.iter().map(|_| Err(error.clone())).collect()
+                });
                 self.queue.finish(member, group, answers)
             }
         }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use super::build::Site;
 use super::commit::{Leader, Request};
 use super::core::Core;
-use super::keeper::RESERVE_NAME;
+use super::keeper::{Failed, Keeper, RESERVE_NAME};
 use super::queue::Member;
 use crate::compact::{Inputs, Output, pick};
 use crate::durability::Durability;
+use crate::env::allocate_full;
 use crate::env::sync::{Condvar, Mutex};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{BucketState, Manifest, SegmentRef};
@@ -78,14 +79,19 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// Calls the flush job and waits until it has tried; answers with what it says.
+    /// Calls the flush job and waits until it has tried, or for a while; answers with what it says.
     fn wait_for_flush(&self) -> Result<()> {
         let mut state = self.state.lock();
         state.calls += 1;
         self.changed.notify_all();
         let seen = state.attempts;
         while state.attempts == seen && !state.stopping {
-            state = self.changed.wait(state);
+            let calls = state.calls;
+            state = self.changed.wait_timeout(state, RETRY_AFTER);
+            if state.calls == calls {
+                // A long flush, or none any more: the caller looks at the store's health and comes back.
+                break;
+            }
         }
         state.flush_error.clone().map_or(Ok(()), Err)
     }
@@ -220,10 +226,7 @@ impl Core {
 
     /// Puts `segment` into the manifest with the rest of `change`; takes the file away again if the manifest surely does not name it.
     fn install(&self, segment: Option<&Arc<Segment>>, mut change: impl FnMut(&mut Manifest)) -> Result<()> {
-        let mut edited = self.keeper_edit(|keeper| keeper.edit(&mut change));
-        if edited.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSpace) && self.release_reserve() {
-            edited = self.keeper_edit(|keeper| keeper.edit(&mut change));
-        }
+        let edited = self.edit_manifest(|keeper| keeper.edit(&mut change));
         if edited.is_err()
             && !self.health.is_poisoned()
             && let Some(segment) = segment
@@ -231,6 +234,14 @@ impl Core {
             let _ = self.env.fs.remove(segment.path());
         }
         edited
+    }
+
+    /// An edit that must not fail for the lack of a few blocks: on a full disk the reserve is given up for it.
+    fn edit_manifest(&self, mut edit: impl FnMut(&mut Keeper) -> std::result::Result<(), Failed>) -> Result<()> {
+        match self.keeper_edit(&mut edit) {
+            Err(error) if error.kind() == ErrorKind::NoSpace && self.release_reserve() => self.keeper_edit(&mut edit),
+            edited => edited,
+        }
     }
 
     pub(super) fn clock_pair(&self) -> ClockPair {
@@ -250,7 +261,7 @@ impl Core {
         }
         // Whatever fails here leaves a smaller reserve or none; the store works without.
         if let Ok(file) = self.env.fs.create_new(&path)
-            && file.allocate(self.settings.reserve_len).and_then(|()| file.sync_all()).is_err()
+            && allocate_full(&*file, self.settings.reserve_len).and_then(|()| file.sync_all()).is_err()
         {
             let _ = self.env.fs.remove(&path);
         }
@@ -277,7 +288,7 @@ impl Core {
             self.seal(&leader, &leader.log);
         }
         while self.flush_oldest()? {}
-        self.keeper_edit(|keeper| keeper.close(self.clock_pair()))?;
+        self.edit_manifest(|keeper| keeper.close(self.clock_pair()))?;
         let mut retired = self.retired.lock();
         retired.file(leader.log.path().to_owned());
         if let Some(spare) = self.spare.lock().file.take() {

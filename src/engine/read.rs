@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::commit::Condition;
 use super::core::Core;
 use crate::acceptance::{Found, PreRead};
 use crate::entry::{Entry, Meta, Value};
@@ -216,15 +215,13 @@ impl Core {
 
 /// What of a key's entries a reader sees, newest first: (meta, value, length of the value).
 fn visible_entries<'g>(group: &'g Group, state: &'g BucketState, now: u64) -> impl Iterator<Item = (Meta, Value, u64)> + 'g {
-    let rules = rules(state, now);
-    let mut judge = Judge::new(&rules);
-    let sights: Vec<Sight> = group.metas.iter().map(|meta| judge.see(meta)).take_while(|sight| *sight != Sight::End).collect();
+    let mut judge = Judge::new(&rules(state, now));
     let entries = group.metas.iter().zip(&group.values).zip(&group.lens);
-    sights
-        .into_iter()
-        .zip(entries)
-        .filter(|(sight, _)| *sight == Sight::Visible)
-        .map(|(_, ((meta, value), len))| (*meta, value.clone(), *len))
+    let judged = entries.map_while(move |((meta, value), len)| match judge.see(meta) {
+        Sight::End => None,
+        sight => Some((sight, *meta, value, *len)),
+    });
+    judged.filter(|(sight, ..)| *sight == Sight::Visible).map(|(_, meta, value, len)| (meta, value.clone(), len))
 }
 
 fn stored_key(key: &[u8]) -> Result<Key> {

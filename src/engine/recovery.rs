@@ -57,7 +57,10 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
     let (leader_parts, view) = recovery.settle(replayed, segments, &clock, &mut report)?;
     let log = recovery.start_log()?;
     let mut retired = Retired::default();
-    for name in listing.orphans.iter().chain(&listing.old_logs) {
+    // One torn tail is kept: the newest.
+    let tails = if report.torn.is_some() { &listing.tails[..] } else { &[] };
+    let replayed_logs: Vec<String> = listing.logs.iter().map(|number| wal::file_name(*number)).collect();
+    for name in listing.orphans.iter().chain(&listing.old_logs).chain(&replayed_logs).chain(tails) {
         retired.file(directory.join(name));
     }
     retired.reap(&*recovery.env.fs);
@@ -145,6 +148,8 @@ struct Listing {
     old_logs: Vec<String>,
     /// Segments that the manifest names.
     segments: Vec<String>,
+    /// Torn tails that were kept for people.
+    tails: Vec<String>,
     /// Ours by name, named by nothing.
     orphans: Vec<String>,
     foreign: Vec<String>,
@@ -188,8 +193,7 @@ impl Listing {
         match wal::parse_file_name(&name) {
             Some(number) if number >= manifest.log_floor => self.logs.push(number),
             Some(_) => self.old_logs.push(name),
-            // A saved tail is for people; it stays until they remove it.
-            None if name.ends_with(".tail") => self.foreign.push(name),
+            None if name.ends_with(".tail") => self.tails.push(name),
             None if manifest.segments.iter().any(|segment| segment_name(segment.number) == name) => self.segments.push(name),
             None => self.orphans.push(name),
         }

@@ -1,4 +1,4 @@
-//! The seams: everything that the engine takes from outside itself — files, time, randomness.
+//! The seams: everything that the engine takes from outside itself: files, time, randomness.
 //!
 //! Engine code reaches the operating system only through [`Env`]. Three of them exist: [`Env::os`] (the real one), [`Env::memory`] (no
 //! files at all, for [`Store::in_memory`](crate::Store::in_memory)) and the simulated disk of `testing`, which loses, tears and refuses
@@ -130,6 +130,16 @@ pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -
         }
     }
     Ok(())
+}
+
+/// Reserves blocks up to `len`. Interrupted calls are repeated.
+pub(crate) fn allocate_full(file: &dyn File, len: u64) -> io::Result<()> {
+    loop {
+        match file.allocate(len) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            allocated => return allocated,
+        }
+    }
 }
 
 /// Reads a whole file of at most `len_max` bytes; a longer one is `FileTooLarge` before anything is allocated for it.
