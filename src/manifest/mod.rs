@@ -30,7 +30,7 @@ pub(crate) struct Manifest {
     pub(crate) store: u128,
     /// Drawn at every open.
     pub(crate) incarnation: u64,
-    /// Closed in order: nothing is in the log that is not in segments.
+    /// Stored by an orderly close: `last_commit` is the newest commit there is, and durable.
     pub(crate) clean: bool,
     /// Numbers at or above this one have never been given to a file.
     pub(crate) file_ceiling: FileNumber,

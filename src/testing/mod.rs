@@ -7,3 +7,6 @@ pub mod ops;
 pub mod oracle;
 pub mod segment;
 pub mod subject;
+pub mod calls;
+pub mod manifest;
+pub mod wal;

@@ -297,3 +297,6 @@ fn used_len(bytes: &[u8]) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,3 +161,6 @@ impl LogFile {
         &self.path
     }
 }
+
+#[cfg(test)]
+mod tests;
