@@ -371,7 +371,7 @@ fn a_missing_log_between_others_is_refused() {
     // Flushed logs may be gone by then; with fewer than three there is none between others.
     for name in in_use.iter().take(in_use.len().saturating_sub(1)) {
         let mut without = files.clone();
-        without.remove(**name);
+        without.remove(*name);
         bench.open(&without, &format!("{name} of {names:?} missing")).expect_err("a log is missing");
     }
 }
