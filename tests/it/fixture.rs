@@ -113,29 +113,35 @@ impl Probe<'_> {
         self.fixture.store().bucket(&self.name).unwrap()
     }
 
+    /// The handle that made the call must be gone by now, or the reopen finds the store in use.
     fn written(&self, answer: Result<Revision>) -> u64 {
         self.fixture.checkpoint();
         answer.unwrap().get()
     }
 
     pub(crate) fn put(&self, key: &str, value: impl AsRef<[u8]>) -> u64 {
-        self.written(self.handle().put(key, value))
+        let answer = self.handle().put(key, value);
+        self.written(answer)
     }
 
     pub(crate) fn create(&self, key: &str, value: &str) -> u64 {
-        self.written(self.handle().create(key, value))
+        let answer = self.handle().create(key, value);
+        self.written(answer)
     }
 
     pub(crate) fn update(&self, key: &str, value: &str, revision: u64) -> u64 {
-        self.written(self.handle().update(key, value, Revision::from(revision)))
+        let answer = self.handle().update(key, value, Revision::from(revision));
+        self.written(answer)
     }
 
     pub(crate) fn delete(&self, key: &str) -> u64 {
-        self.written(self.handle().delete(key))
+        let answer = self.handle().delete(key);
+        self.written(answer)
     }
 
     pub(crate) fn purge(&self, key: &str) -> u64 {
-        self.written(self.handle().purge(key))
+        let answer = self.handle().purge(key);
+        self.written(answer)
     }
 
     /// Tries a call that must be refused without effect: no revision is used, and history stays.

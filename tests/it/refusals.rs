@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use annals::{Bucket, BucketConfig, Durability, Error, ErrorKind, Key, KeysOptions, Options, Outcome, Revision, Store};
@@ -278,36 +278,60 @@ fn child_process_that_opens_a_store() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Starts the child and answers it with what it said.
-fn start_child(directory: &Path) -> (Child, String) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "refusals::child_process_that_opens_a_store", "--nocapture"])
-        .env(CHILD_DIRECTORY, directory)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let said = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("child: ").map(str::to_owned));
-    let said = said.unwrap_or_else(|| "nothing".to_owned());
-    (child, said)
+/// The other process, and what it said. Its output must stay open while it runs.
+struct Other {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    said: String,
+}
+
+impl Other {
+    fn start(directory: &Path) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "refusals::child_process_that_opens_a_store", "--nocapture"])
+            .env(CHILD_DIRECTORY, directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let lines = output.by_ref().lines().map_while(Result::ok);
+        let said = lines.filter_map(|line| line.strip_prefix("child: ").map(str::to_owned)).next().unwrap();
+        Self { process, output, said }
+    }
+
+    /// Lets it go on to its end.
+    fn finish(mut self) {
+        drop(self.process.stdin.take());
+        self.output.read_to_end(&mut Vec::new()).unwrap();
+        assert!(self.process.wait().unwrap().success());
+    }
+
+    fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
 }
 
 #[test]
 fn a_second_open_in_another_process_is_locked_out_until_the_first_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    let (mut child, said) = start_child(directory.path());
-    assert_eq!(said, "Locked");
-    child.stdin.take().unwrap().flush().unwrap();
-    assert!(child.wait().unwrap().success());
+    let other = Other::start(directory.path());
+    assert_eq!(other.said, "Locked");
+    other.finish();
     drop(store);
-    let (mut child, said) = start_child(directory.path());
-    assert_eq!(said, "opened");
-    assert_eq!(Store::open(directory.path()).unwrap_err().kind(), ErrorKind::Locked);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    Store::open(directory.path()).unwrap();
+    for killed in [false, true] {
+        let other = Other::start(directory.path());
+        assert_eq!(other.said, "opened");
+        assert_eq!(Store::open(directory.path()).unwrap_err().kind(), ErrorKind::Locked);
+        if killed {
+            other.kill()
+        } else {
+            other.finish()
+        }
+        Store::open(directory.path()).unwrap();
+    }
 }
 
 /// Refuses to open, and leaves the directory as it was.
