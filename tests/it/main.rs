@@ -1,0 +1,13 @@
+//! The public API, as its pages and the model product's behaviour state it. One binary, a module for each subject.
+//!
+//! `conformance` holds the numbered scenarios that were measured on the model product; a comment says so where annals decides otherwise.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at real files and start real threads")]
+
+mod conformance;
+mod damage;
+mod files;
+mod fixture;
+mod lifecycle;
+mod linear;
+mod refusals;
