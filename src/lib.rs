@@ -15,6 +15,8 @@ pub(crate) mod number;
 pub(crate) mod spec;
 pub(crate) mod subject;
 
+pub(crate) mod acceptance;
+pub(crate) mod clock;
 pub(crate) mod retention;
 
 pub(crate) mod engine;
