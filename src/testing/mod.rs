@@ -1,2 +1,5 @@
 //! What tests, fuzz targets and benchmarks drive: the simulated disk, the oracle, the codecs by name. No stable API.
 #![allow(missing_docs, reason = "not part of the public API")]
+
+#[cfg(test)]
+mod visible_model;
