@@ -164,6 +164,13 @@ fn a_dropped_entry_hides_what_is_below_and_the_marker_if_it_says_so() {
 }
 
 #[test]
+fn a_stub_is_not_seen_even_by_a_reader_whose_clock_is_behind_the_merge() {
+    let stub = Stub.apply(&dying(4, 8)).expect("a stub is written");
+    assert_eq!(sights(&rules(7), &[put(5), stub, put(3)]), [Visible, Hidden, Visible]);
+    assert_eq!(sights(&rules(7), &[stub, put(3)]), [End, End]);
+}
+
+#[test]
 fn a_dropped_entry_takes_no_position() {
     let entries = [put(5), dropped(3, false), delete(3), dropped(3, false)];
     assert_eq!(sights(&Rules { depth: 2, ..rules(9) }, &entries), [Visible, Hidden, Visible, Hidden]);
@@ -198,6 +205,8 @@ fn the_past_is_told_only_where_it_is_known() {
     assert_eq!([2, 5].map(|at| ask(&[put(6), purge(4)], at)), [Past::Compacted, Past::Entry(1)]);
     let trimmed = KeepTrimmed.apply(&put(6)).expect("it is kept");
     assert_eq!(ask(&[trimmed], 5), Past::Compacted);
-    assert_eq!([2, 4, 5].map(|at| ask(&[put(6), dropped(4, true)], at)), [Past::Compacted, Past::Absent, Past::Absent]);
+    let cleared = [put(6), dropped(4, true), delete(4)];
+    assert_eq!([2, 4, 5].map(|at| ask(&cleared, at)), [Past::Compacted, Past::Absent, Past::Absent]);
+    assert_eq!([2, 4].map(|at| ask(&[put(6), dropped(4, false), delete(4)], at)), [Past::Absent, Past::Entry(2)]);
     assert_eq!(as_of(&rules(9), [put(6)], Revision(4), Revision(4)), Past::Compacted, "the bucket's floor");
 }
