@@ -1,23 +1,73 @@
-//! Acceptance.
+//! Whether the leader may decide a condition on what a caller has read before it joined the queue (E2).
+//!
+//! Reading under the commit lock would make every conditional write wait for a file. So the caller reads first, and the leader only
+//! asks whether what was read, together with what the memtables hold of later commits, is still the truth. If not, the member goes back
+//! to its caller and reads again.
+//!
+//! Pure, and about one key. After an accepted pre-read the leader probes the memtables of the current view for the key's newest entry
+//! with a commit number above [`PreRead::at`]: that entry is the state if there is one, else [`PreRead::found`] is.
+
 use crate::number::{CommitNumber, Revision};
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
-    pub(crate) revision: Revision,
-    pub(crate) is_value: bool,
-    pub(crate) deadline: u64,
-}
-#[derive(Clone, Copy, Debug)]
+
+/// What a caller read of a key, and as of when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PreRead {
+    /// The `visible` that the reader took from its view.
     pub(crate) at: CommitNumber,
-    pub(crate) found: Option<Found>,
+    pub(crate) found: Found,
 }
-pub(crate) fn accept(
-    pre_read: &PreRead,
-    bucket_last_change: CommitNumber,
-    oldest_memtable_first: CommitNumber,
-    now: u64,
-) -> bool {
-    bucket_last_change <= pre_read.at
-        && pre_read.found.is_none_or(|found| found.deadline == 0 || found.deadline > now)
-        && oldest_memtable_first <= pre_read.at.next()
+
+/// The newest entry of a key as a reader found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// None that counts, and none that has expired.
+    Nothing,
+    /// The newest one has expired. Time does not run backwards, so it stays so; what is written next rolls it up (E6).
+    Expired,
+    /// One that counted when it was read.
+    Entry {
+        revision: Revision,
+        is_value: bool,
+        /// Store time from which on it is expired, by its own time to live or the bucket's, whichever is first; 0 = none.
+        deadline: u64,
+    },
 }
+
+/// What the leader knows when it decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Present {
+    /// The bucket's last change without an entry: configuration, era, purge of all.
+    pub(crate) bucket_last_change: CommitNumber,
+    /// The first commit number that the oldest memtable of the current view may hold.
+    pub(crate) oldest_memtable_first: CommitNumber,
+    /// The group's store time.
+    pub(crate) now: u64,
+}
+
+/// Whether the pre-read together with a probe of the memtables is the truth at `present`.
+pub(crate) fn accept(pre_read: &PreRead, present: &Present) -> bool {
+    is_bucket_unchanged(pre_read, present)
+        && is_still_unexpired(pre_read, present)
+        && are_later_commits_in_memtables(pre_read, present)
+}
+
+/// What the probe cannot see because it is no entry.
+fn is_bucket_unchanged(pre_read: &PreRead, present: &Present) -> bool {
+    present.bucket_last_change <= pre_read.at
+}
+
+/// What no commit announces. At its exact deadline an entry is gone.
+fn is_still_unexpired(pre_read: &PreRead, present: &Present) -> bool {
+    match pre_read.found {
+        Found::Entry { deadline, .. } => deadline == 0 || present.now < deadline,
+        Found::Nothing | Found::Expired => true,
+    }
+}
+
+/// What a flush has taken out of the probe's reach. Commit numbers may have gaps, so the first memtable need not hold the very next one.
+fn are_later_commits_in_memtables(pre_read: &PreRead, present: &Present) -> bool {
+    present.oldest_memtable_first <= pre_read.at.next()
+}
+
+#[cfg(test)]
+mod tests;

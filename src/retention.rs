@@ -26,8 +26,7 @@
 //! | own deadline passed, an older entry survives | stub | stub |
 //! | own deadline passed, nothing older survives | stub | drop |
 //! | ... and newest of the key or followed by a rollup (see [`Inputs::newer_from`]) | stub, older ones: drop | drop, older ones: drop |
-//! | dropped entry, something below its revision survives | keep | keep |
-//! | dropped entry, nothing below its revision survives | keep | drop |
+//! | dropped entry | keep | drop, as all that it hides |
 //!
 //! **Trimmed.** Whoever asks for the past must not be told "absent" where there was something. The oldest survivor says that
 //! something older was removed: by its `TRIMMED` bit, set here, or by being a purge or rollup, which always means that (so these do
@@ -99,13 +98,12 @@ pub(crate) enum Sight {
 #[derive(Clone, Debug)]
 pub(crate) struct Judge<'a> {
     walk: Walk<'a>,
-    has_dropped: bool,
     is_trimmed: bool,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(rules: &Rules<'a>) -> Self {
-        Self { walk: Walk::new(Rules { cursor: None, ..*rules }), has_dropped: false, is_trimmed: false }
+        Self { walk: Walk::new(Rules { cursor: None, ..*rules }), is_trimmed: false }
     }
 
     /// Judges the next older entry.
@@ -115,10 +113,8 @@ impl<'a> Judge<'a> {
                 self.is_trimmed |= cause != Cause::Floor;
                 Sight::End
             }
-            Step::Dropped => {
-                self.has_dropped = true;
-                Sight::Hidden
-            }
+            // What it hides follows, or has left the `TRIMMED` bit behind.
+            Step::Dropped => Sight::Hidden,
             Step::Stands { is_newest } if meta.flags.has(Flags::STUB) || self.walk.rules.is_expired(meta) => {
                 self.is_trimmed = true;
                 if is_newest {
@@ -137,7 +133,7 @@ impl<'a> Judge<'a> {
     /// Whether something older than the last visible entry was, or may have been, removed other than by a purge of the whole bucket. Final
     /// once all entries of the key have been judged, or one was [`Sight::End`].
     pub(crate) fn is_trimmed(&self) -> bool {
-        self.has_dropped || self.is_trimmed
+        self.is_trimmed
     }
 }
 
@@ -164,7 +160,10 @@ pub(crate) fn as_of(rules: &Rules<'_>, entries: impl IntoIterator<Item = Meta>, 
             continue;
         }
         if meta.flags.is_dropped() {
-            // Only markers are dropped: at its revision there was no value. But it can outlive entries that were newer.
+            if !meta.flags.has(Flags::ROLLUP) {
+                continue;
+            }
+            // It was a marker that went: there was no value. But a dropped entry can outlive entries that were newer.
             return if is_compacted(was_trimmed) { Past::Compacted } else { Past::Absent };
         }
         match sight {
@@ -275,7 +274,9 @@ pub(crate) fn retain(rules: &Rules<'_>, entries: &[Meta], inputs: Inputs, fates:
     if inputs.holds_oldest {
         drop_what_hides_nothing(entries, fates);
     }
-    let is_trimmed = entries.iter().zip(&*fates).any(|(meta, fate)| *fate == Fate::Drop && meta.revision > rules.floor);
+    // Dropped entries that go tell nothing: what they hid was counted when it went.
+    let is_trimmed = |meta: &Meta, fate: Fate| fate == Fate::Drop && meta.revision > rules.floor && !meta.flags.is_dropped();
+    let is_trimmed = entries.iter().zip(&*fates).any(|(meta, fate)| is_trimmed(meta, *fate));
     let survivor = entries.iter().zip(&mut *fates).rfind(|(meta, fate)| !meta.flags.is_dropped() && **fate != Fate::Drop);
     match survivor {
         Some((meta, fate)) if is_trimmed && !meta.flags.ends_life() => *fate = fate.trimmed(),
@@ -285,21 +286,15 @@ pub(crate) fn retain(rules: &Rules<'_>, entries: &[Meta], inputs: Inputs, fates:
     removed
 }
 
-/// Stubs and dropped entries are there for what is older. From the oldest on, those go under which nothing is left.
+/// Stubs and dropped entries are there for what is older. All that a dropped entry hides is in the inputs, and goes; stubs go from the
+/// oldest on, as long as nothing is left under them.
 fn drop_what_hides_nothing(entries: &[Meta], fates: &mut [Fate]) {
-    let mut oldest_kept = None;
+    let mut is_bottom = true;
     for (meta, fate) in entries.iter().zip(fates).rev() {
-        let hides_nothing = match oldest_kept {
-            None => *fate == Fate::Stub || meta.flags.is_dropped(),
-            // The marker at the dropped entry's own revision may stay; a dropped entry takes no position.
-            Some(kept) => meta.flags.is_dropped() && meta.revision <= kept,
-        };
-        if hides_nothing {
+        if meta.flags.is_dropped() || (is_bottom && *fate == Fate::Stub) {
             *fate = Fate::Drop;
         }
-        if *fate != Fate::Drop {
-            oldest_kept = oldest_kept.or(Some(meta.revision));
-        }
+        is_bottom &= *fate == Fate::Drop;
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::queue::{Joined, Member};
 use super::tail::TailFile;
-use crate::acceptance::{Found, PreRead, accept};
+use crate::acceptance::{Found, PreRead, Present, accept};
 use crate::durability::Durability;
 use crate::entry::{Flags, Meta, Operation, Value};
 use crate::env::sync::{AtomicU64, Ordering};
@@ -228,7 +228,7 @@ impl Core {
                 // The revision that step 4 will give it: members of one group see each other in order.
                 let last = leader.buckets.get(&write.bucket).map_or(0, |live| live.state.last_revision.0);
                 let ahead = accepted_in(&answers, group, write.bucket);
-                let found = Found { revision: Revision(last + 1 + ahead), is_value: write.flags.is_put(), deadline: 0 };
+                let found = Found::Entry { revision: Revision(last + 1 + ahead), is_value: write.flags.is_put(), deadline: 0 };
                 overlay.insert((write.bucket, &write.key), found);
             }
             debug_assert_eq!(answers.len(), at, "one answer per member, in order");
@@ -243,7 +243,7 @@ impl Core {
             return Ok(Answer::Done);
         }
         let found = match overlay.get(&(write.bucket, &*write.key)) {
-            Some(found) => Some(*found),
+            Some(found) => *found,
             None => match self.settle(view, live, write, now)? {
                 Settled::Known(found) => found,
                 Settled::ReadAgain => return Ok(Answer::ReadAgain),
@@ -258,13 +258,14 @@ impl Core {
             // The third round: the leader reads itself.
             return Ok(Settled::Known(self.read_newest(view, CommitNumber(u64::MAX), &live.state, &write.key)?));
         };
-        if !accept(pre_read, live.state.changed, view.memory_starts_at(), now) {
+        let present = Present { bucket_last_change: live.state.changed, oldest_memtable_first: view.memory_starts_at(), now };
+        if !accept(pre_read, &present) {
             return Ok(Settled::ReadAgain);
         }
         let newer = view.memtables().find_map(|memtable| memtable.newest(write.bucket, &write.key, CommitNumber(u64::MAX)));
         Ok(Settled::Known(match newer.filter(|newer| newer.commit > pre_read.at) {
             Some(newer) => {
-                Some(Found { revision: newer.meta.revision, is_value: newer.meta.flags.is_put(), deadline: newer.meta.deadline })
+                Found::Entry { revision: newer.meta.revision, is_value: newer.meta.flags.is_put(), deadline: newer.meta.deadline }
             }
             None => pre_read.found,
         }))
@@ -527,16 +528,19 @@ impl Leader {
 
 /// What the leader knows of a key.
 enum Settled {
-    Known(Option<Found>),
+    Known(Found),
     ReadAgain,
 }
 
 /// Whether the condition of `write` holds of the key's newest entry.
-fn check(write: &Write, found: Option<Found>) -> Result<Answer> {
-    let actual = found.map_or(Revision::NONE, |found| found.revision);
+fn check(write: &Write, found: Found) -> Result<Answer> {
+    let (actual, holds_value) = match found {
+        Found::Entry { revision, is_value, .. } => (revision, is_value),
+        Found::Nothing | Found::Expired => (Revision::NONE, false),
+    };
     let key = || String::from_utf8_lossy(&write.key).into_owned();
     match write.condition {
-        Condition::NoValue if found.is_some_and(|found| found.is_value) => {
+        Condition::NoValue if holds_value => {
             let message = format!("key {} holds a value at revision {actual}; update it with that revision, or put", key());
             Err(Error::new(ErrorKind::AlreadyExists, message).with_actual_revision(actual))
         }

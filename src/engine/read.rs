@@ -72,18 +72,13 @@ impl Core {
         Ok(PreRead { at, found: self.read_newest(&view, at, state, key)? })
     }
 
-    pub(super) fn read_newest(
-        &self,
-        view: &View,
-        visible: CommitNumber,
-        state: &BucketState,
-        key: &[u8],
-    ) -> Result<Option<Found>> {
-        self.with_newest(view, visible, state, key, |meta, _, _| Found {
+    pub(super) fn read_newest(&self, view: &View, visible: CommitNumber, state: &BucketState, key: &[u8]) -> Result<Found> {
+        let found = self.with_newest(view, visible, state, key, |meta, _, _| Found::Entry {
             revision: meta.revision,
             is_value: meta.flags.is_put(),
             deadline: meta.deadline,
-        })
+        })?;
+        Ok(found.unwrap_or(Found::Nothing))
     }
 
     /// The first entry of the key found from the newest source on, if a reader may see it: (meta, bytes, a value to keep).

@@ -1,12 +1,14 @@
 //! What tests, fuzz targets and benchmarks drive: the simulated disk, the oracle, the codecs by name. No stable API.
 #![allow(missing_docs, reason = "not part of the public API")]
 
+pub mod calls;
 pub mod disk;
 pub mod edits;
+pub mod manifest;
 pub mod ops;
 pub mod oracle;
 pub mod segment;
 pub mod subject;
-pub mod calls;
-pub mod manifest;
+#[cfg(test)]
+mod visible_model;
 pub mod wal;
