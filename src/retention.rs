@@ -25,7 +25,7 @@
 //! | removed by floor, era, depth, age, or something above that ends its life | drop | drop |
 //! | own deadline passed, an older entry survives | stub | stub |
 //! | own deadline passed, nothing older survives | stub | drop |
-//! | ... and newest of the key or rolled up since (see [`Inputs::newer_from`]) | stub, older ones: drop | drop, older ones: drop |
+//! | ... and key's newest or rolled up since (see [`Inputs::newer_from`]) | stub, older ones: drop | drop, older ones: drop |
 //! | dropped entry | keep | drop, as all that it hides |
 //!
 //! **Trimmed.** Whoever asks for the past must not be told "absent" where there was something. The oldest survivor says that
