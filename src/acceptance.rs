@@ -1,11 +1,12 @@
 //! Whether the leader may decide a condition on what a caller has read before it joined the queue (E2).
 //!
-//! Reading under the commit lock would make every conditional write wait for a file. So the caller reads first, and the leader only
-//! asks whether what was read, together with what the memtables hold of later commits, is still the truth. If not, the member goes back
-//! to its caller and reads again.
+//! Reading under the commit lock would make every conditional write wait for a file. So the caller reads first, and the leader
+//! only asks whether what was read, together with what the memtables hold of later commits, is still the truth. If not, the
+//! member goes back to its caller and reads again.
 //!
-//! Pure, and about one key. After an accepted pre-read the leader probes the memtables of the current view for the key's newest entry
-//! with a commit number above [`PreRead::at`]: that entry is the state if there is one, else [`PreRead::found`] is.
+//! Pure, and about one key. After an accepted pre-read the leader probes the memtables of the current view for the key's newest
+//! entry with a commit number above [`PreRead::at`]: that entry is the state if there is one, else [`PreRead::found`] is. A
+//! dropped entry met by the probe is no state of its own: it takes the marker that was found, or leaves it.
 
 use crate::number::{CommitNumber, Revision};
 
@@ -64,7 +65,8 @@ fn is_still_unexpired(pre_read: &PreRead, present: &Present) -> bool {
     }
 }
 
-/// What a flush has taken out of the probe's reach. Commit numbers may have gaps, so the first memtable need not hold the very next one.
+/// What a flush has taken out of the probe's reach. Commit numbers may have gaps, so the first memtable need not hold the very
+/// next one.
 fn are_later_commits_in_memtables(pre_read: &PreRead, present: &Present) -> bool {
     present.oldest_memtable_first <= pre_read.at.next()
 }

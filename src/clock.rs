@@ -1,13 +1,13 @@
 //! The store's clock: nanoseconds that only grow, over every close, crash and jump of the wall clock.
 //!
-//! `created`, deadlines and expiry all use it, so a clock that is set back must revive nothing and one that jumps ahead must not expire
-//! everything. While the store is open, time is what the monotonic clock says, which counts suspend: jumps of the wall clock do
-//! nothing. Between two openings it is what the wall clock says has passed since the last logged pair, but never less than nothing, and
-//! never so little that a record would lie in the future.
+//! `created`, deadlines and expiry all use it, so a clock that is set back must revive nothing and one that jumps ahead must not
+//! expire everything. While the store is open, time is what the monotonic clock says, which counts suspend: jumps of the wall
+//! clock do nothing. Between two openings it is what the wall clock says has passed since the last logged pair, but never less
+//! than nothing, and never so little that a record would lie in the future.
 //!
 //! Pure: the engine reads both clocks and passes them in; it logs a [`ClockPair`] every minute, on close and after
-//! [`adopt`](StoreClock::adopt), and the store time of every group. What was neither logged nor followed by a pair when the process
-//! died is forgotten only if the wall clock was set back meanwhile.
+//! [`adopt`](StoreClock::adopt), and the store time of every group. What was neither logged nor followed by a pair when the
+//! process died is forgotten only if the wall clock was set back meanwhile.
 
 use crate::spec::ClockPair;
 
@@ -25,8 +25,8 @@ impl StoreClock {
         Self { store: wall_now, monotonic: monotonic_now }
     }
 
-    /// The clock of a store that is opened again: `pair` is the last one that was logged, `newest_record_now` the latest store time in
-    /// the log (0 if there is none).
+    /// The clock of a store that is opened again: `pair` is the last one that was logged, `newest_record_now` the latest store
+    /// time in the log (0 if there is none).
     pub(crate) fn resume(pair: ClockPair, newest_record_now: u64, wall_now: u64, monotonic_now: u64) -> Self {
         let passed = wall_now.saturating_sub(pair.wall);
         Self { store: pair.store.saturating_add(passed).max(newest_record_now), monotonic: monotonic_now }

@@ -1,8 +1,8 @@
 //! Keys and bucket names: what is allowed, and the owned, checked key.
 //!
-//! Every call that takes a key checks it here before anything else happens; formats check again what they read. The check is one pass
-//! over a table, without branches per byte and without allocation: a point read pays it each time. Only a refusal looks for the
-//! place, so that its message can name the byte. [`Pattern`](crate::subject::Pattern) is built of the same alphabet.
+//! Every call that takes a key checks it here before anything else happens; formats check again what they read. The check is one
+//! pass over a table, without branches per byte and without allocation: a point read pays it each time. Only a refusal looks for
+//! the place, so that its message can name the byte. [`Pattern`](crate::subject::Pattern) is built of the same alphabet.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -73,8 +73,8 @@ impl Key {
     /// Checks a key and keeps a copy of it.
     ///
     /// # Errors
-    /// [`InvalidKey`](ErrorKind::InvalidKey) if it is empty, too long, has a byte outside the alphabet or an empty token. The message
-    /// names the byte and its position, counted from 0, or the length and the limit.
+    /// [`InvalidKey`](ErrorKind::InvalidKey) if it is empty, too long, has a byte outside the alphabet or an empty token. The
+    /// message names the byte and its position, counted from 0, or the length and the limit.
     ///
     /// ```
     /// use annals::Key;

@@ -1,23 +1,23 @@
 //! Which entries of one key count, and which may leave the disk: pure decisions, no clock of their own, no I/O.
 //!
-//! Reads ask a [`Judge`], entry by entry, newest first; flushes and merges ask [`retain`] about all entries of a key that their inputs
-//! hold. Both follow one walk, and the promise between them is: *no answer ever depends on which merges have run*. The tests hold
-//! that against a plain simulation that knows neither eras nor stubs.
+//! Reads ask a [`Judge`], entry by entry, newest first; flushes and merges ask [`retain`] about all entries of a key that their
+//! inputs hold. Both follow one walk, and the promise between them is: *no answer ever depends on which merges have run*. The
+//! tests hold that against a plain simulation that knows neither eras nor stubs.
 //!
 //! **What counts.** From the newest entry of a key to older ones, until the first line that removes:
 //! 1. revisions up to the floor (purge of the whole bucket) are gone;
 //! 2. a purge or a rolled-up entry counts itself, nothing older does;
-//! 3. a dropped entry (`purge_deletes`) hides what lies below its revision, with `ROLLUP` the marker at its revision too; it is never
-//!    seen and takes no position;
-//! 4. only the newest `depth` entries count, by position: hidden ones fill positions as well. An [`Era`] says the same of the entries
-//!    up to its revision, among themselves, and removes those created before its cutoff;
+//! 3. a dropped entry (`purge_deletes`) hides what lies below its revision, with `ROLLUP` the marker at its revision too; it is
+//!    never seen and takes no position;
+//! 4. only the newest `depth` entries count, by position: hidden ones fill positions as well. An [`Era`] says the same of the
+//!    entries up to its revision, among themselves, and removes those created before its cutoff;
 //! 5. entries of `max_age` or older are gone;
 //! 6. an entry whose own deadline has passed is gone: if it is the key's newest, with everything older, else alone.
 //!
-//! Lines 1 to 5 remove an entry *together with everything older of its key*, and for ever (a raised limit leaves an era behind; created
-//! never decreases). Such an entry may vanish in any merge whose inputs hold the reason. Line 6 removes an entry alone, and what lies
-//! under it may still count: there it shrinks to a stub, which keeps position, deadline and flags, so that the next merge and the next
-//! write judge the older ones exactly as before.
+//! Lines 1 to 5 remove an entry *together with everything older of its key*, and for ever (a raised limit leaves an era behind;
+//! created never decreases). Such an entry may vanish in any merge whose inputs hold the reason. Line 6 removes an entry alone,
+//! and what lies under it may still count: there it shrinks to a stub, which keeps position, deadline and flags, so that the next
+//! merge and the next write judge the older ones exactly as before.
 //!
 //! | situation, as far as the inputs of the merge tell | inputs do not hold the oldest | inputs hold the oldest |
 //! |---|---|---|
@@ -25,22 +25,22 @@
 //! | removed by floor, era, depth, age, or something above that ends its life | drop | drop |
 //! | own deadline passed, an older entry survives | stub | stub |
 //! | own deadline passed, nothing older survives | stub | drop |
-//! | ... and newest of the key or followed by a rollup (see [`Inputs::newer_from`]) | stub, older ones: drop | drop, older ones: drop |
+//! | ... and key's newest or rolled up since (see [`Inputs::newer_from`]) | stub, older ones: drop | drop, older ones: drop |
 //! | dropped entry | keep | drop, as all that it hides |
 //!
 //! **Trimmed.** Whoever asks for the past must not be told "absent" where there was something. The oldest survivor says that
-//! something older was removed: by its `TRIMMED` bit, set here, or by being a purge or rollup, which always means that (so these do
-//! not get the bit). Where no survivor is left to say it, [`Removed::leaves_nothing`] tells the engine to raise the bucket's
-//! floor for such reads. What a purge of the whole bucket removed sets neither: below that floor no past is answered anyway, and above
-//! it "absent" is the truth.
+//! something older was removed: by its `TRIMMED` bit, set here, or by being a purge or rollup, which always means that (so these
+//! do not get the bit). Where no survivor is left to say it, [`Removed::leaves_nothing`] tells the engine to raise the bucket's
+//! floor for such reads. What a purge of the whole bucket removed sets neither: below that floor no past is answered anyway, and
+//! above it "absent" is the truth.
 
 use crate::entry::{Flags, Meta};
 use crate::number::{CommitNumber, Revision};
 use crate::spec::Era;
 
 impl Era {
-    /// The era to log when `depth` or `max_age` (0 = off) is raised from these values at store time `now`. In a bucket with expiry
-    /// markers all that is due must have been swept before, since what the cutoff removes leaves no marker.
+    /// The era to log when `depth` or `max_age` (0 = off) is raised from these values at store time `now`. In a bucket with
+    /// expiry markers all that is due must have been swept before, since what the cutoff removes leaves no marker.
     pub(crate) const fn at_raise(commit: CommitNumber, through: Revision, depth: u8, max_age: u64, now: u64) -> Self {
         // An entry is gone at exactly its deadline, hence "created before" the moment after.
         let cutoff = if max_age == 0 { 0 } else { now.saturating_add(1).saturating_sub(max_age) };
@@ -59,12 +59,12 @@ pub(crate) struct Rules<'a> {
     pub(crate) floor: Revision,
     /// In the order in which they were logged, so that `through` never decreases.
     pub(crate) eras: &'a [Era],
-    /// Store time. In [`retain`] it must not lie after the first change of the limits that these rules do not include yet: a limit that was
-    /// raised since counts age from that change on.
+    /// Store time. In [`retain`] it must not lie after the first change of the limits that these rules do not include yet: a
+    /// limit that was raised since counts age from that change on.
     pub(crate) now: u64,
     /// In buckets with expiry markers: the first (deadline, revision) that has not been swept. [`retain`] counts as expired only
-    /// what lies below it, so that nothing goes before its marker is there; reads use `now` alone. Lowering `max_age` must take it back to the
-    /// start: entries become due below it.
+    /// what lies below it, so that nothing goes before its marker is there; reads use `now` alone. Lowering `max_age` must take
+    /// it back to the start: entries become due below it.
     pub(crate) cursor: Option<(u64, Revision)>,
 }
 
@@ -130,8 +130,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether something older than the last visible entry was, or may have been, removed other than by a purge of the whole bucket. Final
-    /// once all entries of the key have been judged, or one was [`Sight::End`].
+    /// Whether something older than the last visible entry was, or may have been, removed other than by a purge of the whole
+    /// bucket. Final once all entries of the key have been judged, or one was [`Sight::End`].
     pub(crate) fn is_trimmed(&self) -> bool {
         self.is_trimmed
     }
@@ -148,8 +148,8 @@ pub(crate) enum Past {
     Compacted,
 }
 
-/// Looks up the past of a key among all its entries, newest first. `revision` must lie below the bucket's last one (else it is the present
-/// that is asked for); `floor` is the bucket's floor for such reads, see [`Removed::leaves_nothing`].
+/// Looks up the past of a key among all its entries, newest first. `revision` must lie below the bucket's last one (else it is
+/// the present that is asked for); `floor` is the bucket's floor for such reads, see [`Removed::leaves_nothing`].
 pub(crate) fn as_of(rules: &Rules<'_>, entries: impl IntoIterator<Item = Meta>, revision: Revision, floor: Revision) -> Past {
     let mut judge = Judge::new(rules);
     let is_compacted = |is_trimmed| is_trimmed || revision <= rules.floor.max(floor);
@@ -181,11 +181,12 @@ pub(crate) fn as_of(rules: &Rules<'_>, entries: impl IntoIterator<Item = Meta>, 
 pub(crate) struct Inputs {
     /// Nothing older of the key exists below the inputs. False if that is not known.
     pub(crate) holds_oldest: bool,
-    /// Nothing newer of the bucket than the inputs was or will be committed at a store time before this; 0 if nothing is known. The time at
-    /// which the newest input was sealed, or the `created` of its last entry, will do.
+    /// Nothing newer of the bucket than the inputs was or will be committed at a store time before this; 0 if nothing is known.
+    /// The time at which the newest input was sealed, or the `created` of its last entry, will do.
     ///
-    /// The newest entry *of the inputs* need not be the key's newest. If it has expired, its elders are gone only if nothing newer was
-    /// written while it still lived; what is written later rolls it up. That is known if its deadline lies at or before this.
+    /// The newest entry *of the inputs* need not be the key's newest. If it has expired, its elders are gone only if nothing
+    /// newer was written while it still lived; what is written later rolls it up. That is known if its deadline lies at or before
+    /// this.
     pub(crate) newer_from: u64,
 }
 
@@ -230,16 +231,16 @@ impl Fate {
 /// What the engine must note, durably, before the inputs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Removed {
-    /// The newest entry of the inputs, if it was removed by expiry or `purge_deletes`; else `NONE`. Unless something newer of the key exists
-    /// above the inputs, the floor of resumed watches must rise to it.
+    /// The newest entry of the inputs, if it was removed by expiry or `purge_deletes`; else `NONE`. Unless something newer of the
+    /// key exists above the inputs, the floor of resumed watches must rise to it.
     pub(crate) newest: Revision,
-    /// Something was removed and no entry of the inputs is left to say so: the floor for reads of the past must rise to the bucket's last
-    /// revision as of the rules.
+    /// Something was removed and no entry of the inputs is left to say so: the floor for reads of the past must rise to the
+    /// bucket's last revision as of the rules.
     pub(crate) leaves_nothing: bool,
 }
 
-/// Decides about all entries of one key in the inputs of a flush or merge, newest first, the dropped entry before the marker of the
-/// same revision. `fates` is replaced by one fate for each.
+/// Decides about all entries of one key in the inputs of a flush or merge, newest first, the dropped entry before the marker of
+/// the same revision. `fates` is replaced by one fate for each.
 pub(crate) fn retain(rules: &Rules<'_>, entries: &[Meta], inputs: Inputs, fates: &mut Vec<Fate>) -> Removed {
     let mut removed = Removed::default();
     let mut walk = Walk::new(*rules);
@@ -286,8 +287,8 @@ pub(crate) fn retain(rules: &Rules<'_>, entries: &[Meta], inputs: Inputs, fates:
     removed
 }
 
-/// Stubs and dropped entries are there for what is older. All that a dropped entry hides is in the inputs, and goes; stubs go from the
-/// oldest on, as long as nothing is left under them.
+/// Stubs and dropped entries are there for what is older. All that a dropped entry hides is in the inputs, and goes; stubs go
+/// from the oldest on, as long as nothing is left under them.
 fn drop_what_hides_nothing(entries: &[Meta], fates: &mut [Fate]) {
     let mut is_bottom = true;
     for (meta, fate) in entries.iter().zip(fates).rev() {
@@ -311,7 +312,8 @@ struct Walk<'a> {
     eras: &'a [Era],
     /// Of the eras that have been reached, the latest.
     cutoff: u64,
-    /// How many more entries count. Every limit that has been reached loses one per entry, so the least of them is all there is to know.
+    /// How many more entries count. Every limit that has been reached loses one per entry, so the least of them is all there is
+    /// to know.
     left: u32,
     /// What dropped entries hide.
     dropped_through: Revision,

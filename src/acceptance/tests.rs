@@ -1,5 +1,5 @@
-//! A key is written, expires, is purged with its bucket, and moves from memtable to memtable to segment, while callers read it and bring
-//! what they read to the leader some time later. The truth is a plain list of the key's entries.
+//! A key is written, expires, is purged with its bucket, and moves from memtable to memtable to segment, while callers read it
+//! and bring what they read to the leader some time later. The truth is a plain list of the key's entries.
 
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
@@ -144,7 +144,8 @@ impl Model {
     }
 }
 
-/// Runs random lives under a rule; the number of accepted pre-reads and of those that the probe decided, or what refutes the rule.
+/// Runs random lives under a rule; the number of accepted pre-reads and of those that the probe decided, or what refutes the
+/// rule.
 fn run(cases: u32, accept: impl Fn(&PreRead, &Present) -> bool) -> Result<(u32, u32), TestError<Vec<Op>>> {
     let counts = std::cell::Cell::new((0, 0));
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };

@@ -1,13 +1,14 @@
 //! One key lives through random writes, clock steps, changes of limits, flushes and merges, three times:
-//! - `Oracle`: every entry ever, each with a flag that says whether it has died. Death is settled at every step and is for ever. It knows
-//!   no era, no stub, no rollup bit and no floor;
+//! - `Oracle`: every entry ever, each with a flag that says whether it has died. Death is settled at every step and is for ever.
+//!   It knows no era, no stub, no rollup bit and no floor;
 //! - `whole`: the same entries under `Judge`, never flushed or merged;
-//! - `runs`: a memtable and age-ordered runs that only `retain` has written, with what the engine knows at those moments: limits as of the
-//!   last flush, and whether anything older lies below.
+//! - `runs`: a memtable and age-ordered runs that only `retain` has written, with what the engine knows at those moments: limits
+//!   as of the last flush, and whether anything older lies below.
 //!
-//! Invariants, after every step: (i) all three show the same revisions; (ii) nothing alive is ever dropped or stubbed; (iii) a merge of
-//! everything leaves only what is alive, and stubs above it; (iv) reads of the past never give a wrong value or a wrong "absent", and
-//! nothing is called compacted where nothing died; (v) the newest entry never leaves the disk without raising the watch floor.
+//! Invariants, after every step: (i) all three show the same revisions; (ii) nothing alive is ever dropped or stubbed; (iii) a
+//! merge of everything leaves only what is alive, and stubs above it; (iv) reads of the past never give a wrong value or a wrong
+//! "absent", and nothing is called compacted where nothing died; (v) the newest entry never leaves the disk without raising the
+//! watch floor.
 //!
 //! Numbers are small, so that deadlines, ages and limits meet at the same moment again and again.
 

@@ -133,7 +133,8 @@ proptest! {
 
     #[test]
     fn a_pattern_made_from_a_key_matches_it(key in tokens(&["a", "b", "aa"]), stars: u8, rest in 1_usize..8) {
-        let mut made: Vec<_> = key.split('.').enumerate().map(|(i, token)| if stars >> i & 1 == 1 { "*" } else { token }).collect();
+        let starred = |(place, token)| if stars >> place & 1 == 1 { "*" } else { token };
+        let mut made: Vec<_> = key.split('.').enumerate().map(starred).collect();
         if rest < made.len() {
             made.truncate(rest);
             made.push(">");

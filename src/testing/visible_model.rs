@@ -2,8 +2,8 @@
 //!
 //! A writer commits groups, seals the active memtable and flushes sealed ones; a reader makes two loads and then reads. Every
 //! program of the writer up to a length, and every place of the reader's three steps among the writer's, is tried. A reader
-//! claims to be at some commit number. It must see exactly the commits up to that number, none of a group in part, and no less than what
-//! was published when it began.
+//! claims to be at some commit number. It must see exactly the commits up to that number, none of a group in part, and no less
+//! than what was published when it began.
 
 /// One atomic step of the writer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,7 +14,8 @@ enum Step {
     Publish,
     /// Installs a view with a fresh active memtable.
     Seal,
-    /// Installs a view in which the oldest sealed memtable is a segment. Segments do not know commit numbers: a reader takes all of one.
+    /// Installs a view in which the oldest sealed memtable is a segment. Segments do not know commit numbers: a reader takes all
+    /// of one.
     Flush,
 }
 
