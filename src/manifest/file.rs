@@ -1,8 +1,8 @@
 //! Reading and replacing the file `MANIFEST`.
 //!
-//! A replacement is written beside the file, synced, and renamed over it; then the directory is synced. Until the rename the old
-//! state is what a crash leaves; between the rename and the end of the directory's sync either may come back, so until then nothing that
-//! either of them names may be deleted, and no number be used again. [`StoreError`] keeps the two cases apart.
+//! A replacement is written beside the file, synced, and renamed over it; then the directory is synced. Until the rename the
+//! old state is what a crash leaves; between the rename and the end of the directory's sync either may come back, so until then
+//! nothing that either of them names may be deleted, and no number be used again. [`StoreError`] keeps the two cases apart.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The bytes of the file `MANIFEST`: a header, then one body with the whole state. Little-endian; varints as in [`codec`](crate::codec).
+//! The bytes of the file `MANIFEST`: a header, then one body with the whole state. Little-endian; varints as in
+//! [`codec`](crate::codec).
 //!
 //! | offset | size | field | meaning |
 //! |---|---|---|---|
@@ -8,19 +9,21 @@
 //! | 16 | 4 | body checksum | over the body, seeded with the magic |
 //! | 20 | 4 | header checksum | over the 20 bytes before it |
 //!
-//! The body: store u128; incarnation u64; clean u8 (0 or 1); varints file ceiling, flushed commit, last commit, log floor; varint count of
-//! log files and a varint number for each; varints next bucket id, wall time, store time; varint count of buckets and the buckets; varint
-//! count of segments and for each: varint number, varint length, u32 checksum, varint entries.
+//! The body: store u128; incarnation u64; clean u8 (0 or 1); varints file ceiling, flushed commit, last commit, log floor;
+//! varint count of log files and a varint number for each; varints next bucket id, wall time, store time; varint count of
+//! buckets and the buckets; varint count of segments and for each: varint number, varint length, u32 checksum, varint entries.
 //!
-//! A bucket: varint id; specification; varints commit of its creation, commit of its last change, last revision, floor, commit of the last
-//! purge-all, as-of floor, watch floor; varint count of eras and for each: varint commit, varint through, u8 depth, varint cutoff; u8 deadlines
-//! seen (0 or 1); varints deadline and revision of the cursor; varint count of ends and for each: u64 incarnation, varint revision.
+//! A bucket: varint id; specification; varints commit of its creation, commit of its last change, last revision, floor, commit
+//! of the last purge-all, as-of floor, watch floor; varint count of eras and for each: varint commit, varint through, u8 depth,
+//! varint cutoff; u8 deadlines seen (0 or 1); varints deadline and revision of the cursor; varint count of ends and for each:
+//! u64 incarnation, varint revision.
 //!
 //! The file is replaced as a whole and never torn. A reader refuses it
-//! - MANIFEST-1: as corrupt, if the header does not verify, the length of the file is not that of header and body, or the body does not verify;
+//! - MANIFEST-1: as corrupt, if the header does not verify, the length of the file is not that of header and body, or the body
+//!   does not verify;
 //! - MANIFEST-2: as newer, if the header verifies and names another version. The header is the same in every version;
-//! - MANIFEST-3: as corrupt, if the body does not decode to its last byte, or breaks a rule of [`Manifest::check`]: order, duplicates, numbers
-//!   that were never given out. Equal states have equal bytes.
+//! - MANIFEST-3: as corrupt, if the body does not decode to its last byte, or breaks a rule of [`Manifest::check`]: order,
+//!   duplicates, numbers that were never given out. Equal states have equal bytes.
 //!
 //! There is no reading of a part, and no older manifest to fall back to.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]

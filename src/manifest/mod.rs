@@ -1,10 +1,11 @@
 //! The manifest: the whole state of a store that is not in its log or segments, replaced as a whole.
 //!
-//! The engine makes one [`Manifest`] after the other and stores each with [`store`]; opening starts with [`load`]. [`format`] owns
-//! the bytes, [`file`] the order of calls that makes a replacement atomic and durable.
+//! The engine makes one [`Manifest`] after the other and stores each with [`store`]; opening starts with [`load`]. [`mod@format`]
+//! owns the bytes, [`mod@file`] the order of calls that makes a replacement atomic and durable.
 //!
-//! Everything in it is as of the commit `flushed`, never later: what is newer is in the log. The manifest does not know what its fields
-//! mean to one another beyond what [`Manifest::check`] says; that a segment which it names exists is for recovery to find out.
+//! Everything in it is as of the commit `flushed`, never later: what is newer is in the log. The manifest does not know what
+//! its fields mean to one another beyond what [`Manifest::check`] says; that a segment which it names exists is for recovery to
+//! find out.
 
 pub(crate) mod file;
 pub(crate) mod format;

@@ -120,7 +120,8 @@ fn another_version_is_told_from_damage() {
 fn a_state_that_breaks_a_rule_is_refused_when_read_and_when_stored() {
     let dir = tempfile::tempdir().unwrap();
     let env = Env::os();
-    let break_one: [(&str, fn(&mut Manifest)); 14] = [
+    type Break = fn(&mut Manifest);
+    let break_one: [(&str, Break); 14] = [
         ("log order", |state| state.logs.reverse()),
         ("log twice", |state| state.logs = vec![FileNumber(33); 2]),
         ("log below the floor", |state| state.log_floor = FileNumber(34)),
@@ -246,6 +247,9 @@ fn a_failure_before_the_rename_leaves_the_old_state_and_one_after_it_is_ambiguou
             assert_eq!(ambiguous, at >= 4, "call {at}, {fault:?}");
             let error = error.into_error();
             assert_eq!((error.kind(), error.outcome() == Outcome::Indeterminate), (ErrorKind::NoSpace, ambiguous));
+            // Not the first call: it is the removal itself that fails. Not a creation whose answer was lost.
+            let tmp_stays = !(2..4).contains(&at);
+            assert!(tmp_stays || env.fs.list(dir.path()).unwrap() == [MANIFEST_NAME], "call {at}, {fault:?}");
             let after = load(&*env.fs, dir.path()).unwrap().unwrap();
             assert!(after == sample() || (ambiguous && after == newer), "call {at}, {fault:?}");
             // It goes on without a new open once the fault is over.

@@ -1,7 +1,8 @@
-//! Logs in memory for tests and fuzz targets: one that is known to the byte, what replay must make of any edit of it, and entry points that
-//! take arbitrary bytes. Nothing here touches a file.
+//! Logs in memory for tests and fuzz targets: one that is known to the byte, what replay must make of any edit of it, and entry
+//! points that take arbitrary bytes. Nothing here touches a file.
 //!
-//! [`SampleLog::verdict`] is the oracle: it compares bytes and knows where each record lies, and shares no code with replay but the layout.
+//! [`SampleLog::verdict`] is the oracle: it compares bytes and knows where each record lies, and shares no code with replay but
+//! the layout.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,11 @@ impl SampleLog {
         self.next += count;
     }
 
+    /// Forgets the record before the next one.
+    pub(crate) fn break_chain(&mut self) {
+        self.chain ^= 1;
+    }
+
     /// Gives a number out a second time, as no writer may.
     pub(crate) fn go_back(&mut self) {
         self.next -= 1;
@@ -159,7 +165,8 @@ impl SampleLog {
         *start += record.len();
     }
 
-    /// What replay must make of `edited`, which has the files of this log at their length, with other bytes; no record is copied elsewhere.
+    /// What replay must make of `edited`, which has the files of this log at their length, with other bytes; no record is
+    /// copied elsewhere.
     pub(crate) fn verdict(&self, edited: &Files) -> Verdict {
         for (number, bytes) in &self.files {
             if edited[number][..HEADER_LEN] != bytes[..HEADER_LEN] {
@@ -239,8 +246,8 @@ pub(crate) fn replay_files(files: &Files, floor: u64, flushed: u64) -> (Result<R
     (end, lines)
 }
 
-/// Three files with every kind of record and change. As `Sync` writes it, each mark is the commit before the record; as a weaker level does,
-/// marks stay behind, and the first file was synced when the third was begun.
+/// Three files with every kind of record and change. As `Sync` writes it, each mark is the commit before the record; as a
+/// weaker level does, marks stay behind, and the first file was synced when the third was begun.
 pub(crate) fn sample(class: DurabilityClass) -> SampleLog {
     let synced = |log: &SampleLog| if class == DurabilityClass::Sync { log.next_commit() - 1 } else { 0 };
     let mut log = SampleLog::new();
@@ -355,7 +362,8 @@ pub fn file_resealed(bytes: &[u8]) {
     check_end(&files);
 }
 
-/// Fuzz: bytes as edits of a sample log, three for each: the place and what is flipped there. Replay must do what the oracle says.
+/// Fuzz: bytes as edits of a sample log, three for each: the place and what is flipped there. Replay must do what the oracle
+/// says.
 pub fn edited(bytes: &[u8]) {
     for class in [DurabilityClass::Sync, DurabilityClass::Weaker] {
         let log = sample(class);

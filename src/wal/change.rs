@@ -1,15 +1,16 @@
 //! The payload of a group: which buckets took which revisions, then the changes in commit order.
 //!
-//! Callers encode their changes before they join the commit queue, outside any lock; so nothing in a change depends on what only the
-//! leader knows. Commit numbers, revisions and the time of commit are implied by the record's header and table, a time to live is kept
-//! as a span, and the flags, which the leader may still change, lie at a fixed place ([`patch_flags`]).
+//! Callers encode their changes before they join the commit queue, outside any lock; so nothing in a change depends on what
+//! only the leader knows. Commit numbers, revisions and the time of commit are implied by the record's header and table, a time
+//! to live is kept as a span, and the flags, which the leader may still change, lie at a fixed place ([`patch_flags`]).
 //!
-//! The table: varint count of buckets; for each, ids ascending: varint id, varint first revision, varint how many it took (at least 1).
-//! Then as many changes as the header counts, each taking one commit number. A change is a byte that says what it is, and
+//! The table: varint count of buckets; for each, ids ascending: varint id, varint first revision, varint how many it took (at
+//! least 1). Then as many changes as the header counts, each taking one commit number. A change is a byte that says what it is,
+//! and
 //!
 //! | kind | what | fields |
 //! |---|---|---|
-//! | 1 | entry | u8 fields, u16 flags, varint bucket, varint key length, varint value length, \[varint time to live\], \[varint origin\], \[varint revision\], key, value |
+//! | 1 | entry | u8 fields, u16 flags, varints bucket, key length, value length, those that `fields` names; key, value |
 //! | 2 | create bucket | varint id, specification |
 //! | 3 | edit bucket | varint id, specification |
 //! | 4 | delete bucket | varint id |
@@ -17,9 +18,10 @@
 //! | 6 | sweep cursor | varint id, varint deadline, varint revision |
 //! | 7 | clock | varint wall time, varint store time |
 //!
-//! `fields` says which of the bracketed ones follow: bit 0 time to live (not 0), bit 1 origin (not 0), bit 2 revision. An entry's revision is
-//! its bucket's first one in this record and one more for each entry of that bucket before it; only dropped entries carry theirs, and
-//! take none. Markers and dropped entries have no value. The bits of `flags` that only compaction sets (trimmed, stub) are not valid here.
+//! `fields` says which varints follow the lengths, in this order: bit 0 time to live (not 0), bit 1 origin (not 0), bit 2
+//! revision. An entry's revision is its bucket's first one in this record and one more for each entry of that bucket before it;
+//! only dropped entries carry theirs, and take none. Markers and dropped entries have no value. The bits of `flags` that only
+//! compaction sets (trimmed, stub) are not valid here.
 //!
 //! Counts agree exactly: with the table, with the header, and with the length of the payload. Everything has one encoding only.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
@@ -109,7 +111,8 @@ pub(crate) fn encode_entry(out: &mut Vec<u8>, entry: &EntryFields<'_>) {
     out.extend_from_slice(entry.value);
 }
 
-/// Replaces the flags of the encoded entry that starts at `at`; what it did (put, delete, ...) stays. Answers whether there is one.
+/// Replaces the flags of the encoded entry that starts at `at`; what it did (put, delete, ...) stays. Answers whether there is
+/// one.
 #[must_use]
 pub(crate) fn patch_flags(encoded: &mut [u8], at: usize, flags: Flags) -> bool {
     let Some((head, _)) = encoded.get_mut(at..).and_then(|entry| entry.split_first_chunk_mut::<4>()) else {

@@ -1,8 +1,8 @@
 //! The bytes of a log file: its header, and the frame of its records. (The changes inside a group: [`change`](super::change).)
 //!
-//! A log file holds commit groups in commit order, each as one record: all of a group or nothing of it comes back after a crash. It is
-//! prepared completely before its first use (header, blocks and name durable), so taking it into use needs no call to the file system;
-//! a ready file without any record is normal. Everything is little-endian.
+//! A log file holds commit groups in commit order, each as one record: all of a group or nothing of it comes back after a
+//! crash. It is prepared completely before its first use (header, blocks and name durable), so taking it into use needs no call
+//! to the file system; a ready file without any record is normal. Everything is little-endian.
 //!
 //! File header, the first 4096 bytes:
 //!
@@ -20,7 +20,8 @@
 //! | 64 | 4028 | zero | |
 //! | 4092 | 4 | checksum | over the 4092 bytes before it |
 //!
-//! Records follow from offset 4096, each at a multiple of 8, with zeros between and after them. A record is this header and its payload:
+//! Records follow from offset 4096, each at a multiple of 8, with zeros between and after them. A record is this header and its
+//! payload:
 //!
 //! | offset | size | field | meaning |
 //! |---|---|---|---|
@@ -35,27 +36,29 @@
 //! | 40 | 4 | chain | header checksum of the record before this one |
 //! | 44 | 4 | payload checksum | over the payload, seeded in the same way |
 //!
-//! The chain of a file's first record is the header checksum of the last record (the seal) of the file before it, or the checksum of the
-//! file's own header where there is no file before it.
+//! The chain of a file's first record is the header checksum of the last record (the seal) of the file before it, or the
+//! checksum of the file's own header where there is no file before it.
 //!
-//! A seal ends a file: nothing behind it counts. A file is sealed before a newer one takes records, so a file without a seal is the newest
-//! with records or has lost its end. A file counts as synced, for the durable mark, only with its seal.
+//! A seal ends a file: nothing behind it counts. A file is sealed before a newer one takes records, so a file without a seal is
+//! the newest with records or has lost its end. A file counts as synced, for the durable mark, only with its seal.
 //!
 //! Rules of a reader:
-//! - WAL-1: a file whose header does not verify, or names another store or number, is corrupt. There is no such thing as a torn file
-//!   header, since the name comes after the content.
-//! - WAL-2: a verified header with another version, class or anything in the zeros was written by a newer version: refused as such, as is
-//!   a verified record of an unknown kind, or one with unknown changes. Magic, version and checksum keep their places in every version.
+//! - WAL-1: a file whose header does not verify, or names another store or number, is corrupt. There is no such thing as a torn
+//!   file header, since the name comes after the content.
+//! - WAL-2: a verified header with another version, class or anything in the zeros was written by a newer version: refused as
+//!   such, as is a verified record of an unknown kind, or one with unknown changes. Magic, version and checksum keep their
+//!   places in every version.
 //! - WAL-3: each file names the one before it; a missing one is corruption, unless it lies below the log floor.
 //! - WAL-4: a record counts if its header and payload verify and its chain fits. The first place where none does is the point X.
 //! - WAL-5: a record that verifies and contradicts itself or the commit order was written wrongly: corrupt, never a torn end.
-//! - WAL-6: a file shorter than its header says, without a seal, has been cut by somebody: its length was durable before its first record,
-//!   and is only ever reduced behind a durable seal. Corrupt.
-//! - WAL-7: if any verified header after X, in this file or a newer one, has a durable mark at or above the commit expected at X, then what
-//!   is missing at X had been synced: corrupt. A seal needs no rule of its own: in a file of class 0 each group is durable before the
-//!   next record is written, so the seal's mark is the last commit before it and proves the whole file.
-//! - WAL-8: otherwise the log ends at X. Only zeros from there on, in this file and behind the headers of newer ones, is a clean end; anything
-//!   else is a torn one: cut even if intact records follow, because those were never synced either, and keeping them would make a hole.
+//! - WAL-6: a file shorter than its header says, without a seal, has been cut by somebody: its length was durable before its
+//!   first record, and is only ever reduced behind a durable seal. Corrupt.
+//! - WAL-7: if any verified header after X, in this file or a newer one, has a durable mark at or above the commit expected at
+//!   X, then what is missing at X had been synced: corrupt. A seal needs no rule of its own: in a file of class 0 each group is
+//!   durable before the next record is written, so the seal's mark is the last commit before it and proves the whole file.
+//! - WAL-8: otherwise the log ends at X. Only zeros from there on, in this file and behind the headers of newer ones, is a
+//!   clean end; anything else is a torn one: cut even if intact records follow, because those were never synced either, and
+//!   keeping them would make a hole.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
@@ -85,7 +88,7 @@ const _: () = assert!(RECORD_HEADER_LEN == 48, "change the table above and the g
 const _: () = assert!(HEADER_FIELDS_LEN == 64, "change the table above and the golden bytes too");
 const _: () = assert!(RECORD_HEADER_LEN.is_multiple_of(RECORD_ALIGNMENT) && HEADER_LEN.is_multiple_of(RECORD_ALIGNMENT));
 
-/// Why bytes are refused although, or because, their checksum was looked at.
+/// Why bytes are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FormatError {
     /// Not what any version writes.
@@ -296,7 +299,7 @@ impl RecordHeader {
     pub(crate) fn decode(bytes: &[u8; RECORD_HEADER_LEN], seed: Seed) -> Result<Option<Self>, FormatError> {
         let mut reader = Reader::new(bytes);
         let crc = reader.u32("header checksum")?;
-        if !bytes.split_first_chunk::<CHECKSUM_LEN>().is_some_and(|(_, covered)| seed.checksum(covered) == crc) {
+        if bytes.split_first_chunk::<CHECKSUM_LEN>().is_none_or(|(_, covered)| seed.checksum(covered) != crc) {
             return Ok(None);
         }
         let payload_len = reader.u32("payload length")?;

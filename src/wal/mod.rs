@@ -1,12 +1,12 @@
 //! The write-ahead log: what has been committed and is not in segments yet.
 //!
-//! The commit leader encodes a group as one record ([`RecordWriter`]), appends it to a [`LogFile`] and syncs that as the durability asks;
-//! recovery reads all files back through [`replay()`]. [`format`] owns the bytes of a file and of a record's header, [`change`] those of a
-//! group's changes, and both pages say what is invalid.
+//! The commit leader encodes a group as one record ([`RecordWriter`]), appends it to a [`LogFile`] and syncs that as the
+//! durability asks; recovery reads all files back through [`replay()`]. [`mod@format`] owns the bytes of a file and of a record's
+//! header, [`change`] those of a group's changes, and both pages say what is invalid.
 //!
-//! The log knows nothing of buckets, keys or retention, and nothing of when to rotate or sync. It promises two things: what replay hands
-//! out is a prefix of what was appended, in order; and a prefix that is too short by anything that is proven to have been synced is an
-//! error, not an answer.
+//! The log knows nothing of buckets, keys or retention, and nothing of when to rotate or sync. It promises two things: what
+//! replay hands out is a prefix of what was appended, in order; and a prefix that is too short by anything that is proven to
+//! have been synced is an error, not an answer.
 
 pub(crate) mod change;
 pub(crate) mod format;

@@ -19,12 +19,12 @@ impl RecordWriter {
 
     /// Starts a group; one that was begun and not finished is forgotten.
     pub(crate) fn begin(&mut self) {
-        self.buffer.clear();
+        // What is in the place of the header is overwritten by `finish`.
         self.buffer.resize(RECORD_HEADER_LEN, 0);
     }
 
-    /// Appends the table: per bucket, ids ascending, its first revision in this group and how many it takes. Buckets that take none are
-    /// left out.
+    /// Appends the table: per bucket, ids ascending, its first revision in this group and how many it takes. Buckets that take
+    /// none are left out.
     pub(crate) fn push_table(&mut self, rows: &[(BucketId, Revision, u64)]) {
         assert!(rows.is_sorted_by(|left, right| left.0 < right.0), "the table is in the order of bucket ids");
         let taking = || rows.iter().filter(|row| row.2 != 0);

@@ -1,10 +1,10 @@
 //! Reading the log back, and deciding what the place where it stops means: the end, a torn end, or corruption.
 //!
-//! Pure over bytes: a loader hands in whole files, a visitor gets each group once, in commit order. Used by recovery, the check of a
-//! store and the tests. The rules WAL-1 to WAL-8 that it carries out are those of [`format`](super::format).
+//! Pure over bytes: a loader hands in whole files, a visitor gets each group once, in commit order. Used by recovery, the check
+//! of a store and the tests. The rules WAL-1 to WAL-8 that it carries out are those of [`format`](super::format).
 //!
-//! The visitor has seen groups before the verdict falls, so what it has collected counts only if the replay as a whole succeeds. An
-//! error of the loader is handed on as it is: a file that cannot be read is never an end.
+//! The visitor has seen groups before the verdict falls, so what it has collected counts only if the replay as a whole
+//! succeeds. An error of the loader is handed on as it is: a file that cannot be read is never an end.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -48,8 +48,8 @@ pub(crate) struct ReplayEnd {
     pub(crate) changes: u64,
     /// What had to be cut off; none after a clean end.
     pub(crate) torn: Option<Torn>,
-    /// Some file was written below the level `Sync`: numbers may have been seen that are lost. Files without records count too, since
-    /// theirs may be what was lost.
+    /// Some file was written below the level `Sync`: numbers may have been seen that are lost. Files without records count too,
+    /// since theirs may be what was lost.
     pub(crate) weaker_than_sync: bool,
     /// The newest file ended with a seal.
     pub(crate) last_file_sealed: bool,
@@ -242,9 +242,10 @@ impl<'a> Walk<'a> {
 impl Stop {
     /// Looks through the rest of a file, from `from` on, for anything that is not zero and for headers that verify.
     ///
-    /// One pass: payloads are not looked at as such, and a checksum, of 48 bytes, is computed only where the kind and the zeros behind it fit.
-    /// Verified headers may also be copies inside of values. Those prove no less: a mark was right when the original was written, and
-    /// the original was written before its copy. They only must not be counted, so the count steps over what a record holds.
+    /// One pass: payloads are not looked at as such, and a checksum, of 48 bytes, is computed only where the kind and the zeros
+    /// behind it fit. Verified headers may also be copies inside of values. Those prove no less: a mark was right when the
+    /// original was written, and the original was written before its copy. They only must not be counted, so the count steps
+    /// over what a record holds.
     fn search(&mut self, file: FileNumber, bytes: &[u8], from: usize, seed: Seed) {
         let Some(used) = used_len(bytes.get(from..).unwrap_or_default()) else {
             return;
@@ -283,7 +284,8 @@ fn may_be_header(bytes: &[u8; RECORD_HEADER_LEN]) -> bool {
     kind.is_some_and(|kind| matches!(u32::from_le_bytes(*kind), 1 | 2))
 }
 
-/// The length without the zeros at the end; none if there is nothing else. Looks at pages first: most of a log file's end is zeros.
+/// The length without the zeros at the end; none if there is nothing else. Looks at pages first: most of a log file's end is
+/// zeros.
 fn used_len(bytes: &[u8]) -> Option<usize> {
     const PAGE: usize = 4096;
     let mut rest = bytes;

@@ -272,7 +272,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let flags = (0..4_u64, 0..3_u64, any::<bool>(), any::<bool>()).prop_map(|(operation, reason, rollup, continues)| {
-        let bits = operation | reason << 2 | u64::from(rollup) * 64 | u64::from(continues) * 512;
+        let bits = operation | (reason << 2) | (u64::from(rollup) << 6) | (u64::from(continues) << 9);
         Flags::from_bits(bits).unwrap()
     });
     let key = prop_oneof![9 => vec(any::<u8>(), 1..20), 1 => vec(any::<u8>(), 4000)];

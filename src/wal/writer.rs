@@ -1,8 +1,8 @@
 //! One log file that is written: prepared ahead, appended to, sealed.
 //!
-//! The file tracks where the next record goes and nothing else: what is in a record, when to sync and when to rotate is the commit
-//! leader's. A failed append leaves the offset where it was, and the bytes of the attempt behind it; before anything else may be
-//! acknowledged they are covered by [`LogFile::seal_after_failure`], and the file takes no more.
+//! The file tracks where the next record goes and nothing else: what is in a record, when to sync and when to rotate is the
+//! commit leader's. A failed append leaves the offset where it was, and the bytes of the attempt behind it; before anything
+//! else may be acknowledged they are covered by [`LogFile::seal_after_failure`], and the file takes no more.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,9 +43,10 @@ pub(crate) struct LogFile {
 impl LogFile {
     /// Makes a file with header, blocks and name, all durable. Nothing of it is known to the rest of the log before this returns.
     ///
-    /// An error whose outcome is [`Indeterminate`](crate::error::Outcome::Indeterminate) came at or after the rename: the file may be there
-    /// for the next open under its final name, so no other file may take its place as the successor of `previous`; the store must take
-    /// no more writes (A7). After any other error nothing is left but perhaps a spare, and another number may be tried.
+    /// An error whose outcome is [`Indeterminate`](crate::error::Outcome::Indeterminate) came at or after the rename: the file
+    /// may be there for the next open under its final name, so no other file may take its place as the successor of `previous`;
+    /// the store must take no more writes (A7). After any other error nothing is left but perhaps a spare, and another number
+    /// may be tried.
     pub(crate) fn prepare(env: &Env, dir: &Path, options: &LogFileOptions) -> Result<Self> {
         let spare = dir.join(spare_name(options.number));
         let file = env.fs.create_new(&spare).map_err(|error| Error::io("create a log file", &spare, error))?;
@@ -90,8 +91,8 @@ impl LogFile {
         Ok((header, crc))
     }
 
-    /// Appends a whole record. After an error nothing counts as written, and only [`seal_after_failure`](Self::seal_after_failure) is
-    /// allowed.
+    /// Appends a whole record. After an error nothing counts as written, and only
+    /// [`seal_after_failure`](Self::seal_after_failure) is allowed.
     pub(crate) fn append(&mut self, record: &[u8]) -> io::Result<()> {
         debug_assert!(record.len().is_multiple_of(RECORD_ALIGNMENT), "records end where the next one may start");
         let end = self.offset.saturating_add(record.len() as u64);
@@ -103,15 +104,16 @@ impl LogFile {
         Ok(())
     }
 
-    /// Ends the file; answers the chain value for the first record of the next one. It is durable after the next [`sync`](Self::sync).
+    /// Ends the file; answers the chain value for the first record of the next one. It is durable after the next
+    /// [`sync`](Self::sync).
     pub(crate) fn seal(&mut self, fields: &RecordFields) -> io::Result<u32> {
         let (seal, chain) = seal_record(self.seed, fields);
         self.append(&seal)?;
         Ok(chain)
     }
 
-    /// Ends the file after a failed append: puts the seal over whatever the attempt left, durably, then cuts the rest. After an error the
-    /// bytes of the attempt may come back, so the store must take no more writes.
+    /// Ends the file after a failed append: puts the seal over whatever the attempt left, durably, then cuts the rest. After an
+    /// error the bytes of the attempt may come back, so the store must take no more writes.
     ///
     /// The seal first, because a cut that a crash takes back would show the bytes again; behind a seal they no longer count.
     pub(crate) fn seal_after_failure(&mut self, fields: &RecordFields) -> io::Result<u32> {

@@ -1,4 +1,11 @@
 //! What replay makes of whole logs: intact, cut, flipped, zeroed, mixed up.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the parent forbids these for what reads files; tests may panic"
+)]
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -281,6 +288,16 @@ fn a_record_of_this_file_in_another_place_breaks_the_chain() {
     let (end, lines) = replay_files(&files, 0, 0);
     assert_eq!(lines, log.lines, "it is not replayed a second time");
     assert_eq!(end.unwrap().torn.map(|torn| torn.offset), Some(at as u64));
+}
+
+#[test]
+fn a_first_record_that_is_not_chained_to_its_file_does_not_count() {
+    let mut log = SampleLog::new();
+    log.file(1, 0, DurabilityClass::Sync, 8192);
+    log.break_chain();
+    log.puts(1, &[b"a"], 0);
+    let (end, lines) = replay_files(&log.files, 0, 0);
+    assert_eq!((end.unwrap().torn.map(|torn| torn.offset), lines.len()), (Some(4096), 0));
 }
 
 #[test]
