@@ -95,7 +95,7 @@ impl Options {
         let mut settings = self.checked()?;
         settings.durability = Durability::OsCache;
         settings.log_file_len = settings.log_file_len.min(1 << 20);
-        Store::open_in(env, Path::new("memory"), settings)
+        Store::open_in(env, Path::new("/memory"), settings)
     }
 
     fn checked(self) -> Result<Settings> {

@@ -148,7 +148,9 @@ impl Core {
         };
         let (segment, output) = self.build(&inputs)?;
         let newer = view.sealed.iter().rev().skip(1).map(|sealed| sealed.log);
-        let logs: Vec<FileNumber> = newer.chain([view.active_log]).collect();
+        let mut logs: Vec<FileNumber> = newer.chain([view.active_log]).collect();
+        // At a close nothing follows the last generation, and its file is still the active one.
+        logs.dedup();
         self.install(segment.as_ref(), |manifest| manifest.flush(sealed, &logs, &output, self.clock_pair()))?;
         self.edit_view(|view| {
             view.sealed.retain(|other| !Arc::ptr_eq(other, sealed));
@@ -178,7 +180,7 @@ impl Core {
         self.health.check_sound()?;
         let view = self.view.load_full();
         let inputs = view.segments.get(..count).unwrap_or_default();
-        if inputs.len() < 2 {
+        if inputs.is_empty() {
             return Ok(false);
         }
         let buckets = self.keeper.lock().manifest().buckets.clone();

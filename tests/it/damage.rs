@@ -273,9 +273,9 @@ fn a_newer_format_is_refused_as_such() {
     let (bench, files) = (Bench::new(), closed_store());
     let segments = files::named(&files, ".seg");
     for name in segments.iter().chain([&"MANIFEST".to_owned()]) {
-        // The version is the number after the eight bytes of magic.
         let mut newer = files.clone();
-        newer.get_mut(name).unwrap()[8] = 0x77;
+        let header_len = if name == "MANIFEST" { 24 } else { 64 };
+        annals::testing::set_header_version(newer.get_mut(name).unwrap(), 0x77, header_len);
         let error = bench.refused(&newer, name, "a newer format");
         assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error:?}");
     }
