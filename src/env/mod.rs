@@ -7,6 +7,11 @@
 //! The contract of [`Fs`] and [`File`] is that of a POSIX file system, no more: data is durable after `sync_data` or `sync_all` of the same
 //! handle, a name after `sync_dir` of its directory; until then a crash may keep or lose any part of it.
 
+#![cfg_attr(
+    not(any(test, feature = "testing")),
+    allow(unreachable_pub, reason = "public for the simulated disk of `testing`, which lives outside the engine")
+)]
+
 pub(crate) mod memory;
 mod os;
 pub(crate) mod sync;

@@ -7,6 +7,7 @@ pub mod edits;
 pub mod manifest;
 pub mod ops;
 pub mod oracle;
+<<<<<<< HEAD
 pub mod segment;
 pub mod subject;
 #[cfg(test)]
@@ -20,3 +21,6 @@ pub fn set_header_version(file: &mut [u8], version: u32, len: usize) {
     let sum = crate::checksum::checksum(0, &[&file[..len - 4]]);
     file[len - 4..len].copy_from_slice(&sum.to_le_bytes());
 }
+=======
+pub mod world;
+>>>>>>> spec

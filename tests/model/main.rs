@@ -15,7 +15,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use annals::Durability;
-use annals::testing::ops::{Change, Op, Payload, Setup, World, run};
+use annals::testing::ops::{Change, Op, Payload};
+use annals::testing::world::{Setup, World, run};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
