@@ -262,10 +262,12 @@ impl Core {
         if !accept(pre_read, &present) {
             return Ok(Settled::ReadAgain);
         }
-        let newer = view.memtables().find_map(|memtable| memtable.newest(write.bucket, &write.key, CommitNumber(u64::MAX)));
-        Ok(Settled::Known(match newer.filter(|newer| newer.commit > pre_read.at) {
-            Some(newer) => {
-                Found::Entry { revision: newer.meta.revision, is_value: newer.meta.flags.is_put(), deadline: newer.meta.deadline }
+        let newest = view.memtables().find_map(|memtable| {
+            memtable.with_newest(write.bucket, &write.key, CommitNumber(u64::MAX), |commit, meta, _| (commit, *meta))
+        });
+        Ok(Settled::Known(match newest.filter(|(commit, _)| *commit > pre_read.at) {
+            Some((_, meta)) => {
+                Found::Entry { revision: meta.revision, is_value: meta.flags.is_put(), deadline: meta.deadline }
             }
             None => pre_read.found,
         }))

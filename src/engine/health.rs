@@ -53,8 +53,4 @@ impl Health {
     pub(super) fn close(&self) -> bool {
         !self.closed.swap(true, Ordering::AcqRel)
     }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
 }

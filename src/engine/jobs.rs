@@ -116,6 +116,7 @@ impl Core {
     }
 
     /// One piece of background work; answers whether there was any.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn step(&self) -> Result<bool> {
         Ok(self.flush_step()? || self.merge_step()?)
     }
@@ -270,6 +271,7 @@ impl Core {
     }
 
     /// Writes everything in memory to segments.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn flush(&self) -> Result<()> {
         {
             let mut leader = self.leader.lock();

@@ -14,7 +14,6 @@ pub(crate) mod format;
 mod tests;
 
 pub(crate) use file::{MANIFEST_NAME, MANIFEST_TMP_NAME, StoreError, load, store};
-pub(crate) use format::ManifestError;
 
 use std::collections::BTreeSet;
 

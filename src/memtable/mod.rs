@@ -50,14 +50,6 @@ struct Stored {
     value: Value,
 }
 
-/// An entry as it was found.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    pub(crate) commit: CommitNumber,
-    pub(crate) meta: Meta,
-    pub(crate) value: Value,
-}
-
 /// A place in the order, by reference: lets a lookup compare against a slot without owning its key.
 trait Place {
     fn place(&self) -> (BucketId, &[u8], Reverse<CommitNumber>);
@@ -158,11 +150,6 @@ impl Memtable {
         self.entries.is_empty()
     }
 
-    /// The key's newest entry at or below `visible`.
-    pub(crate) fn newest(&self, bucket: BucketId, key: &[u8], visible: CommitNumber) -> Option<Found> {
-        self.with_newest(bucket, key, visible, |commit, meta, value| Found { commit, meta: *meta, value: value.clone() })
-    }
-
     /// Hands the key's newest entry at or below `visible` to `read`, in place.
     pub(crate) fn with_newest<T>(
         &self,
@@ -175,19 +162,6 @@ impl Memtable {
         let entry = self.entries.lower_bound(Bound::Included(&wanted as &dyn Place))?;
         let slot = entry.key();
         (slot.bucket == bucket && *slot.key == *key).then(|| read(slot.commit, &entry.value().meta, &entry.value().value))
-    }
-
-    /// The buckets that have entries here, ascending.
-    pub(crate) fn buckets(&self) -> Vec<BucketId> {
-        let mut buckets = Vec::new();
-        let mut entry = self.entries.front();
-        while let Some(found) = entry {
-            let bucket = found.key().bucket;
-            buckets.push(bucket);
-            let after = (BucketId(bucket.0 + 1), &[][..], CommitNumber(u64::MAX));
-            entry = self.entries.lower_bound(Bound::Included(&after as &dyn Place));
-        }
-        buckets
     }
 }
 

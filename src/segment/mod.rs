@@ -22,9 +22,9 @@ pub(crate) mod reseal;
 mod verify;
 
 pub(crate) use builder::{Builder, Summary};
-pub(crate) use cursor::{Cursor, CursorEntry};
-pub(crate) use format::{Identity, SectionInfo};
-pub(crate) use reader::{Expected, Found, Segment};
+pub(crate) use cursor::Cursor;
+pub(crate) use format::Identity;
+pub(crate) use reader::{Expected, Segment};
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,8 @@ pub mod disk;
 pub mod edits;
 pub mod manifest;
 pub mod ops;
+pub mod world;
 pub mod oracle;
-<<<<<<< HEAD
 pub mod segment;
 pub mod subject;
 #[cfg(test)]
@@ -21,6 +21,3 @@ pub fn set_header_version(file: &mut [u8], version: u32, len: usize) {
     let sum = crate::checksum::checksum(0, &[&file[..len - 4]]);
     file[len - 4..len].copy_from_slice(&sum.to_le_bytes());
 }
-=======
-pub mod world;
->>>>>>> spec

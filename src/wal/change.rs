@@ -114,6 +114,7 @@ pub(crate) fn encode_entry(out: &mut Vec<u8>, entry: &EntryFields<'_>) {
 /// Replaces the flags of the encoded entry that starts at `at`; what it did (put, delete, ...) stays. Answers whether there is
 /// one.
 #[must_use]
+#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
 pub(crate) fn patch_flags(encoded: &mut [u8], at: usize, flags: Flags) -> bool {
     let Some((head, _)) = encoded.get_mut(at..).and_then(|entry| entry.split_first_chunk_mut::<4>()) else {
         return false;
@@ -135,6 +136,7 @@ pub(crate) fn encode_create_bucket(out: &mut Vec<u8>, id: BucketId, spec: &Bucke
 }
 
 /// Appends a change of a bucket's configuration.
+#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
 pub(crate) fn encode_edit_bucket(out: &mut Vec<u8>, id: BucketId, spec: &BucketSpec) {
     put_numbers(out, KIND_EDIT_BUCKET, &[id.0]);
     spec.encode(out);
@@ -146,11 +148,13 @@ pub(crate) fn encode_delete_bucket(out: &mut Vec<u8>, id: BucketId) {
 }
 
 /// Appends the removal of everything in a bucket up to a revision.
+#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
 pub(crate) fn encode_purge_all(out: &mut Vec<u8>, id: BucketId, through: Revision) {
     put_numbers(out, KIND_PURGE_ALL, &[id.0, through.0]);
 }
 
 /// Appends how far expiry has got in a bucket.
+#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
 pub(crate) fn encode_sweep_cursor(out: &mut Vec<u8>, id: BucketId, deadline: u64, revision: Revision) {
     put_numbers(out, KIND_SWEEP_CURSOR, &[id.0, deadline, revision.0]);
 }

@@ -17,13 +17,10 @@ pub(crate) mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use change::{
-    Change, Changes, EntryFields, encode_clock, encode_create_bucket, encode_delete_bucket, encode_edit_bucket, encode_entry,
-    encode_purge_all, encode_sweep_cursor, patch_flags,
-};
-pub(crate) use format::{DurabilityClass, HEADER_LEN, PAYLOAD_LEN_MAX, RecordFields, RecordHeader, RecordKind, Seed, record_len};
-pub(crate) use record::{RecordWriter, seal_record};
-pub(crate) use replay::{ReplayEnd, ReplayInput, Torn, replay};
+pub(crate) use change::{Change, EntryFields, encode_clock, encode_create_bucket, encode_delete_bucket, encode_entry};
+pub(crate) use format::{DurabilityClass, HEADER_LEN, RecordFields, record_len};
+pub(crate) use record::RecordWriter;
+pub(crate) use replay::{ReplayEnd, ReplayInput, replay};
 pub(crate) use writer::{LogFile, LogFileOptions};
 
 use crate::number::FileNumber;
