@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         write("segment", &format!("edited-{shape}"), shape * 2 + 1, &[0, 0x40, 0, 1, 0])?;
         let program: Vec<u8> = (0..400_u32).map(|step| (step.wrapping_mul(0x9e37_79b9) >> (7 + shape)) as u8).collect();
         write("ops_vs_model", &format!("program-{shape}"), shape, &program)?;
-        write("wal_file", &format!("edited-{shape}"), 255, &[shape * 40, shape % 6, 1 << shape])?;
+        write("wal_file", &format!("edited-{shape}"), 255, &[shape.wrapping_mul(40), shape % 6, 1 << shape])?;
         for (number, bytes) in manifests(shape)?.iter().enumerate() {
             write("manifest", &format!("valid-{shape}-{number}"), 0, bytes)?;
         }
