@@ -1,6 +1,7 @@
 //! Enough of a Rust reader to find the paths that a file uses: comments and literals go, `use` trees are unfolded.
 //!
-//! It does not expand macros and does not resolve names. Items under `#[cfg(test)]` are left out: tests may use anything.
+//! It does not expand macros and does not resolve names. Items under `#[cfg(test)]`, and those
+//! that only the feature `testing` compiles, are left out: tests may use anything.
 
 /// What the reader keeps of a source file: words and punctuation, with their lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,18 +140,45 @@ fn literal_prefix(chars: &[char], start: usize) -> Option<(usize, usize, bool)> 
     }
 }
 
-/// Leaves out every item behind `#[cfg(test)]`.
+/// The attributes of what a release does not contain, in tokens: literals are gone by then.
+const TEST_ATTRIBUTES: [&str; 2] = ["#[cfg(test)]", "#[cfg(any(test,feature=))]"];
+
+/// Behind the attribute that starts at `at` and marks an item as test code; none if there is no such attribute.
+fn test_attribute_end(tokens: &[Token], at: usize) -> Option<usize> {
+    let mut text = String::new();
+    for (offset, token) in tokens.get(at..)?.iter().take(16).enumerate() {
+        text.push_str(&token.text);
+        if TEST_ATTRIBUTES.contains(&text.as_str()) {
+            return Some(at + offset + 1);
+        }
+    }
+    None
+}
+
+/// Leaves out every item that is test code.
 pub(crate) fn without_tests(tokens: &[Token]) -> Vec<Token> {
-    const ATTRIBUTE: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut out = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        let here = &tokens[at..];
-        if here.len() >= ATTRIBUTE.len() && here.iter().zip(ATTRIBUTE).all(|(token, text)| token.text == text) {
-            at = item_end(tokens, at + ATTRIBUTE.len());
+        if let Some(item) = test_attribute_end(tokens, at) {
+            at = item_end(tokens, item);
         } else {
             out.push(tokens[at].clone());
             at += 1;
+        }
+    }
+    out
+}
+
+/// The modules in files of their own that are declared as test code.
+pub(crate) fn test_modules(tokens: &[Token]) -> Vec<String> {
+    let mut out = Vec::new();
+    for at in 0..tokens.len() {
+        let Some(item) = test_attribute_end(tokens, at) else { continue };
+        let item = &tokens[item..item_end(tokens, item)];
+        let declares = |window: &&[Token]| window[0].text == "mod" && window[2].text == ";";
+        if let Some(window) = item.windows(3).next_back().filter(declares) {
+            out.push(window[1].text.clone());
         }
     }
     out
@@ -271,6 +299,15 @@ mod tests {
         check("let quote = '\"'; crate::a(); let other = '\\''; crate::b::<'static>();", &[("a", 1), ("b", 1)]);
         check("#[cfg(test)]\nmod tests {\n    use crate::a::B;\n}\nuse crate::c::D;", &[("c", 5)]);
         check("#[cfg(test)]\nmod tests;\nuse crate::c::D;", &[("c", 3)]);
+        check("#[cfg(any(test, feature = \"testing\"))]\nimpl A { fn f() { crate::b() } }\nuse crate::c::D;", &[("c", 3)]);
+        check("#[cfg(not(any(test, feature = \"testing\")))]\nuse crate::a::B;", &[("a", 2)]);
+    }
+
+    #[test]
+    fn modules_of_test_code_are_known_by_their_declaration() {
+        let source = "mod a;\n#[cfg(test)]\nmod tests;\n#[cfg(any(test, feature = \"testing\"))]\npub(crate) mod doors;\nmod b;";
+        assert_eq!(test_modules(&tokens(source)), ["tests", "doors"]);
+        assert_eq!(test_modules(&tokens("#[cfg(test)]\nmod tests { mod inner; }")), Vec::<String>::new());
     }
 
     #[test]
