@@ -39,6 +39,8 @@ pub(super) const UNSYNCED_COMMITS_MAX: u64 = 1 << 20;
 /// Below `Sync`, a job syncs whenever this many bytes have gathered, so that no file waits for a long sync at its end.
 const SYNC_STEP_LEN: u64 = 8 << 20;
 
+/// Memory for records that is kept between groups; a larger record gives its memory back.
+const RECORD_BUFFER_LEN_MAX: usize = 2 << 20;
 /// What a bucket takes in the table of a record, at most: three varints, and its share of the count.
 const TABLE_ROW_LEN_MAX: usize = 32;
 
@@ -266,9 +268,7 @@ impl Core {
             memtable.with_newest(write.bucket, &write.key, CommitNumber(u64::MAX), |commit, meta, _| (commit, *meta))
         });
         Ok(Settled::Known(match newest.filter(|(commit, _)| *commit > pre_read.at) {
-            Some((_, meta)) => {
-                Found::Entry { revision: meta.revision, is_value: meta.flags.is_put(), deadline: meta.deadline }
-            }
+            Some((_, meta)) => Found::Entry { revision: meta.revision, is_value: meta.flags.is_put(), deadline: meta.deadline },
             None => pre_read.found,
         }))
     }
@@ -334,6 +334,7 @@ impl Core {
         match leader.log.append(record) {
             Ok(()) => {
                 leader.chain = chain;
+                leader.record.shrink(RECORD_BUFFER_LEN_MAX);
                 Ok(len)
             }
             Err(error) => {

@@ -47,7 +47,7 @@ pub enum LockMode {
     /// One holder, nobody else.
     Exclusive,
     /// Any number of holders, none exclusive.
-#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
+    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     Shared,
 }
 
@@ -75,6 +75,10 @@ pub trait Fs: Debug + Send + Sync {
 pub trait Lock: Debug + Send + Sync {}
 
 /// An open file. Offsets are absolute; there is no cursor.
+#[allow(
+    clippy::len_without_is_empty,
+    reason = "the length is asked of the operating system, and nobody asks only whether it is 0"
+)]
 pub trait File: Debug + Send + Sync {
     /// Reads up to `buffer.len()` bytes; 0 only at the end of the file. May read fewer.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;

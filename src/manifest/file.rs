@@ -28,6 +28,7 @@ pub(crate) enum StoreError {
 
 impl StoreError {
     /// The error for a caller.
+    #[cfg(test)]
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Before(error) => error,

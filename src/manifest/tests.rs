@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::env::{Env, write_all_at};
 use crate::error::{ErrorKind, Outcome};
-use crate::manifest::format::{FILE_LEN_MAX, HEADER_LEN};
+use crate::manifest::format::{FILE_LEN_MAX, HEADER_LEN, ManifestError};
 use crate::testing::calls::{CallFs, Fault};
 use crate::testing::manifest::sealed;
 

@@ -12,7 +12,7 @@ fn meta(revision: u64) -> Meta {
 }
 
 fn newest(memtable: &Memtable, bucket: BucketId, key: &[u8], visible: u64) -> Option<u64> {
-    memtable.with_newest(bucket, key, CommitNumber(visible), |commit, ..| commit.0)
+    memtable.with_newest(bucket, key, CommitNumber(visible), |commit, _, _| commit.0)
 }
 
 #[test]

@@ -92,11 +92,13 @@ impl SampleLog {
     }
 
     /// Forgets the record before the next one.
+    #[cfg(test)]
     pub(crate) fn break_chain(&mut self) {
         self.chain ^= 1;
     }
 
     /// Gives a number out a second time, as no writer may.
+    #[cfg(test)]
     pub(crate) fn go_back(&mut self) {
         self.next -= 1;
     }

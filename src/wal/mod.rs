@@ -22,6 +22,13 @@ pub(crate) use format::{DurabilityClass, HEADER_LEN, RecordFields, record_len};
 pub(crate) use record::RecordWriter;
 pub(crate) use replay::{ReplayEnd, ReplayInput, replay};
 pub(crate) use writer::{LogFile, LogFileOptions};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use {
+    change::{Changes, encode_edit_bucket, encode_purge_all, encode_sweep_cursor},
+    format::{RecordHeader, RecordKind, Seed},
+    record::seal_record,
+    replay::Torn,
+};
 
 use crate::number::FileNumber;
 
@@ -37,17 +44,8 @@ pub(crate) fn spare_name(number: FileNumber) -> String {
 
 /// The number in a log file's name; none for any name that [`file_name`] would not give.
 pub(crate) fn parse_file_name(name: &str) -> Option<FileNumber> {
-    parse(name, ".wal", file_name)
-}
-
-/// The number in the name of a log file that is being prepared; none for any name that [`spare_name`] would not give.
-pub(crate) fn parse_spare_name(name: &str) -> Option<FileNumber> {
-    parse(name, ".spare", spare_name)
-}
-
-fn parse(name: &str, suffix: &str, name_of: fn(FileNumber) -> String) -> Option<FileNumber> {
-    let number = FileNumber(name.strip_suffix(suffix)?.parse().ok()?);
-    (name_of(number) == name).then_some(number)
+    let number = FileNumber(name.strip_suffix(".wal")?.parse().ok()?);
+    (file_name(number) == name).then_some(number)
 }
 
 /// How long a file must be to hold one record with `payload_len` bytes, and its end.

@@ -42,6 +42,7 @@ impl RecordWriter {
     }
 
     /// The length that the record has so far, padding included.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         record_len(self.payload_len())
     }

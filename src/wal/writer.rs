@@ -126,6 +126,7 @@ impl LogFile {
     }
 
     /// Makes everything appended so far durable.
+    #[cfg(test)]
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -141,6 +142,7 @@ impl LogFile {
     }
 
     /// Where the next record goes.
+    #[cfg(test)]
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
