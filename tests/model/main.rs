@@ -74,7 +74,7 @@ fn random_programs_answer_as_the_model_does() {
     outcome.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
 }
 
-/// The same program must show the same under any sizes and durability: run beside one oracle each, it does.
+/// Thousands of steps, so that levels fill, files come and go, and numbers outgrow what one manifest sets aside.
 #[test]
 fn a_long_program_runs_on_one_store() {
     let bytes: Vec<u8> = (0_u64..12_000).map(|number| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
