@@ -10,7 +10,7 @@ use annals::testing::ops::{Op, Setup, run};
 use libfuzzer_sys::fuzz_target;
 
 /// Programs longer than this find nothing that shorter ones do not, and are slow.
-const STEPS_MAX: usize = 300;
+const STEPS_MAX: usize = 150;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&mode, rest)) = data.split_first() else { return };
