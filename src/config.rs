@@ -1,7 +1,6 @@
 //! What a user can choose: options of a store, the configuration of a bucket, levels of durability. Defaults, limits, validation.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::durability::Durability;
@@ -10,7 +9,6 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::check_bucket_name;
 use crate::spec::{ANNOTATION_BYTES_MAX, BucketSpec, HISTORY_MAX};
-use crate::store::Store;
 
 /// How to open a store.
 ///
@@ -69,36 +67,15 @@ impl Options {
     }
 
     /// Whether to refuse, as `Corrupt`, a log whose last records are torn, rather than to cut them off and report it in
-    /// [`Store::recovery`]. A crash below or at any durability may leave such a tail. Default false.
+    /// [`Store::recovery`](crate::Store::recovery). A crash below or at any durability may leave such a tail. Default false.
     #[must_use]
     pub fn strict(mut self, strict: bool) -> Self {
         self.settings.strict = strict;
         self
     }
 
-    /// Opens the store in `directory`, which is created with its missing parent left alone: the parent must exist.
-    ///
-    /// # Errors
-    /// `Locked` if it is open already, `Corrupt` or `UnsupportedFormat` with file and offset, `InvalidArgument` for an option out of
-    /// range, `NoSpace`, `Io`.
-    pub fn open(self, directory: impl AsRef<Path>) -> Result<Store> {
-        let env = self.env.clone().unwrap_or_else(Env::os);
-        Store::open_in(env, directory.as_ref(), self.checked()?)
-    }
-
-    /// Opens a store without files: the same calls, gone with its last handle.
-    ///
-    /// # Errors
-    /// `InvalidArgument` for an option out of range.
-    pub fn in_memory(self) -> Result<Store> {
-        let env = self.env.clone().unwrap_or_else(Env::memory);
-        let mut settings = self.checked()?;
-        settings.durability = Durability::OsCache;
-        settings.log_file_len = settings.log_file_len.min(1 << 20);
-        Store::open_in(env, Path::new("/memory"), settings)
-    }
-
-    fn checked(self) -> Result<Settings> {
+    /// Where to run, if not in the operating system's files or in memory, and how; checked.
+    pub(crate) fn checked(self) -> Result<(Option<Env>, Settings)> {
         let settings = self.settings;
         let refuse = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
         if settings.memory_budget < 64 << 10 {
@@ -115,7 +92,7 @@ impl Options {
                 return refuse(format!("{bytes} unsynced bytes; it takes at least 4096, or use Durability::Sync"));
             }
         }
-        Ok(settings)
+        Ok((self.env, settings))
     }
 }
 
@@ -145,6 +122,7 @@ impl Options {
         self.settings.log_file_len = log_file_len;
         self.settings.memtable_len = memtable_len;
         self.settings.block_len = block_len;
+        self.settings.reserve_len = 64 << 10;
         self
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::bucket::Bucket;
 use crate::config::{BucketConfig, Options};
-use crate::engine::{Engine, Settings};
+use crate::durability::Durability;
+use crate::engine::Engine;
 use crate::env::Env;
 use crate::error::Result;
 use crate::number::CommitNumber;
@@ -34,6 +35,31 @@ pub struct Store {
     engine: Arc<Engine>,
 }
 
+impl Options {
+    /// Opens the store in `directory`, which is created with its missing parent left alone: the parent must exist.
+    ///
+    /// # Errors
+    /// `Locked` if it is open already, `Corrupt` or `UnsupportedFormat` with file and offset, `InvalidArgument` for an option out of
+    /// range, `NoSpace`, `Io`.
+    pub fn open(self, directory: impl AsRef<Path>) -> Result<Store> {
+        let (env, settings) = self.checked()?;
+        Ok(Store { engine: Engine::open(env.unwrap_or_else(Env::os), directory.as_ref(), settings)? })
+    }
+
+    /// Opens a store without files: the same calls, gone with its last handle.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an option out of range.
+    pub fn in_memory(self) -> Result<Store> {
+        let (env, mut settings) = self.checked()?;
+        // Nothing outlives the process, so nothing is gained by syncs or by large log files.
+        settings.durability = Durability::OsCache;
+        settings.log_file_len = settings.log_file_len.min(1 << 20);
+        settings.reserve_len = 0;
+        Ok(Store { engine: Engine::open(env.unwrap_or_else(Env::memory), Path::new("/memory"), settings)? })
+    }
+}
+
 impl Store {
     /// Opens the store in `directory` with the default [`Options`], creating it if missing or empty.
     ///
@@ -49,10 +75,6 @@ impl Store {
     /// Only what the system refuses, such as starting a thread.
     pub fn in_memory() -> Result<Self> {
         Options::new().in_memory()
-    }
-
-    pub(crate) fn open_in(env: Env, directory: &Path, settings: Settings) -> Result<Self> {
-        Ok(Self { engine: Engine::open(env, directory, settings)? })
     }
 
     /// Creates a bucket, or returns the one that exists with the same configuration.

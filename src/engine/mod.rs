@@ -54,6 +54,7 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Arc<Self>> {
         let core = Arc::new(recovery::open(env, directory, settings.fitted())?);
+        core.keep_reserve();
         let engine = Arc::new(Self { core, threads: Mutex::default() });
         engine.start_jobs()?;
         Ok(engine)

@@ -1,6 +1,6 @@
 //! The seams: everything that the engine takes from outside itself: files, time, randomness.
 //!
-//! Engine code reaches the operating system only through [`Env`]. Three of them exist: [`Env::os`] (the real one), [`Env::memory`] (no
+//! Engine code reaches the operating system only through [`Env`]. Three of them exist: `Env::os` (the real one), `Env::memory` (no
 //! files at all, for [`Store::in_memory`](crate::Store::in_memory)) and the simulated disk of `testing`, which loses, tears and refuses
 //! as real disks do. `.clippy.toml` keeps `std::fs` and the clocks out of every other module.
 //!

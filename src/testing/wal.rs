@@ -1,7 +1,7 @@
 //! Logs in memory for tests and fuzz targets: one that is known to the byte, what replay must make of any edit of it, and entry
 //! points that take arbitrary bytes. Nothing here touches a file.
 //!
-//! [`SampleLog::verdict`] is the oracle: it compares bytes and knows where each record lies, and shares no code with replay but
+//! `SampleLog::verdict` is the oracle: it compares bytes and knows where each record lies, and shares no code with replay but
 //! the layout.
 
 use std::collections::BTreeMap;
