@@ -1,4 +1,4 @@
-//! Writes by 1, 8 and 32 writers at once, synced and handed to the operating system. Writers that commit together share one sync.
+//! Writes by 1, 8 and 32 writers at once, at each level of durability. Writers that commit together share one sync.
 //!
 //! The time is the wall time of all writes divided by their number: what one write costs the store, not what one writer waits.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot set itself up has nothing better to do")]
@@ -37,7 +37,8 @@ fn write(bucket: &Bucket, writers: u64, count: u64, keys: u64) -> Duration {
 fn main() {
     let mut criterion: Criterion = workload::criterion();
     let keys = workload::size(100_000);
-    for (name, durability) in [("Sync", Durability::Sync), ("OsCache", Durability::OsCache)] {
+    let periodic = Durability::Periodic { delay: Duration::from_millis(100), bytes: 16 << 20 };
+    for (name, durability) in [("Sync", Durability::Sync), ("Periodic", periodic), ("OsCache", Durability::OsCache)] {
         workload::announce("put by several writers, time per put", keys, workload::VALUE_LEN, name);
         let mut group = criterion.benchmark_group(format!("log_append/{name}"));
         group.throughput(Throughput::Elements(1));
