@@ -22,10 +22,19 @@ struct OsFile(fs::File);
 
 #[derive(Debug)]
 struct OsLock {
-    _file: fs::File,
+    file: fs::File,
 }
 
 impl Lock for OsLock {}
+
+impl Drop for OsLock {
+    /// Closing the descriptor is not enough: a process that another thread is starting at this moment holds a copy of it until it has become
+    /// the other program, and the lock belongs to all copies together. Unlocking takes it from all of them.
+    fn drop(&mut self) {
+        // Nobody is left to tell; closing releases it a moment later all the same.
+        let _ = self.file.unlock();
+    }
+}
 
 impl Fs for OsFs {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -64,7 +73,7 @@ impl Fs for OsFs {
             LockMode::Shared => file.try_lock_shared(),
         };
         match locked {
-            Ok(()) => Ok(Box::new(OsLock { _file: file })),
+            Ok(()) => Ok(Box::new(OsLock { file })),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }

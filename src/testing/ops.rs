@@ -230,10 +230,19 @@ fn spelled(name: &str) -> String {
 mod tests {
     use super::*;
 
+    /// xorshift64 by Marsaglia, "Xorshift RNGs", 2003.
+    fn random_bytes(count: usize) -> Vec<u8> {
+        let step = |state: &u64| {
+            let state = state ^ state << 13;
+            let state = state ^ state >> 7;
+            Some(state ^ state << 17)
+        };
+        std::iter::successors(Some(0x9e37_79b9_7f4a_7c15_u64), step).map(|state| (state >> 32) as u8).take(count).collect()
+    }
+
     #[test]
     fn any_bytes_make_a_program_and_every_step_is_reached() {
-        let bytes: Vec<u8> = (0_u32..60_000).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let program = Op::program(&bytes);
+        let program = Op::program(&random_bytes(60_000));
         let reached = |wanted: fn(&Op) -> bool| assert!(program.iter().any(wanted));
         reached(|op| matches!(op, Op::Write { change: Change::PurgeExpecting(Expect::Before), .. }));
         reached(|op| matches!(op, Op::Keys { patterns, markers: true, .. } if patterns.len() == 3));

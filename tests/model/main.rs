@@ -77,7 +77,8 @@ fn random_programs_answer_as_the_model_does() {
 /// Thousands of steps, so that levels fill, files come and go, and numbers outgrow what one manifest sets aside.
 #[test]
 fn a_long_program_runs_on_one_store() {
-    let bytes: Vec<u8> = (0_u64..12_000).map(|number| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    let mut bytes = [0; 12_000];
+    TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]).fill_bytes(&mut bytes);
     let ops = Op::program(&bytes);
     assert!(ops.len() > 2_000);
     let directory = directory();
