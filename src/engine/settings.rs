@@ -45,6 +45,8 @@ impl Settings {
     #[must_use]
     pub(crate) fn fitted(mut self) -> Self {
         self.memtable_len = self.memtable_len.min(self.memory_budget / 4);
+        // One log file serves one memtable: reserving much more than that would only take disk.
+        self.log_file_len = self.log_file_len.min((2 * self.memtable_len).max(1 << 20));
         self
     }
 }
