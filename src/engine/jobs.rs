@@ -142,7 +142,9 @@ impl Core {
         };
         let (segment, output) = self.build(&inputs)?;
         let newer = view.sealed.iter().rev().skip(1).map(|sealed| sealed.log);
-        let logs: Vec<FileNumber> = newer.chain([view.active_log]).collect();
+        let mut logs: Vec<FileNumber> = newer.chain([view.active_log]).collect();
+        // A close seals the active memtable without a next log file: the last two are the same one.
+        logs.dedup();
         self.install(segment.as_ref(), |manifest| manifest.flush(sealed, &logs, &output, self.clock_pair()))?;
         self.edit_view(|view| {
             view.sealed.retain(|other| !Arc::ptr_eq(other, sealed));
