@@ -75,21 +75,30 @@ fn make_directory(env: &Env, directory: &Path, settings: &Settings) -> Result<()
     match env.fs.list(directory) {
         Ok(names) => {
             check_strangers(directory, &names)?;
-            if settings.create_if_missing || names.iter().any(|name| name == manifest::MANIFEST_NAME) {
+            if names.iter().any(|name| name == manifest::MANIFEST_NAME) {
                 return Ok(());
+            }
+            if settings.create_if_missing {
+                // Whoever made the directory may have been stopped before its name was durable.
+                return sync_parent(env, directory);
             }
             Err(Error::io("find a store", directory, io::ErrorKind::NotFound.into()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && settings.create_if_missing => {
             env.fs.create_dir(directory).map_err(|error| Error::io("create the store's directory", directory, error))?;
-            let parent = match directory.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            env.fs.sync_dir(parent).map_err(|error| Error::io("sync the directory above the store", parent, error))
+            sync_parent(env, directory)
         }
         Err(error) => Err(Error::io("list the store's directory", directory, error)),
     }
+}
+
+/// Makes the name of the store's directory durable.
+fn sync_parent(env: &Env, directory: &Path) -> Result<()> {
+    let parent = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    env.fs.sync_dir(parent).map_err(|error| Error::io("sync the directory above the store", parent, error))
 }
 
 /// Refuses files without a manifest: a store that lost it, or something that never was one.
