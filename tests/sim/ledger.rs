@@ -93,8 +93,8 @@ impl Shown {
         let model = &state.oracle.buckets;
         self.buckets.len() == model.len()
             && self.buckets.iter().zip(model).all(|((name, shown), (expected_name, expected))| {
-                let number_fits = shown.last_revision == expected.last_revision
-                    || gaps && shown.last_revision > expected.last_revision;
+                let number_fits =
+                    shown.last_revision == expected.last_revision || gaps && shown.last_revision > expected.last_revision;
                 name == expected_name && shown.config == expected.config && number_fits && {
                     let history = expected.history(">");
                     history.len() == shown.entries.len()

@@ -302,9 +302,7 @@ impl World {
             }
             (Ok(_), Err(error)) => self.failed(&what, &error, action),
             (Err(refusal), Err(error)) => self.is_due(&what, refusal, &error).map(|_| ()),
-            (Err(refusal), Ok(revision)) => {
-                Err(Mismatch::new(format!("{what} answered {revision} where {refusal:?} was due")))
-            }
+            (Err(refusal), Ok(revision)) => Err(Mismatch::new(format!("{what} answered {revision} where {refusal:?} was due"))),
         }
     }
 
