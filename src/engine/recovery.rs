@@ -405,8 +405,8 @@ impl Recovery<'_> {
         let manifest = self.keeper.manifest();
         let (mut last, mut next_bucket) = (manifest.last_commit.max(replayed.end.last_commit), replayed.next_bucket);
         let mut buckets: Vec<BucketState> = replayed.buckets.into_values().collect();
-        if !replayed.torn_tail.is_empty() {
-            self.save_tail(&replayed.torn_tail)?;
+        if let Some(torn) = &replayed.end.torn {
+            self.save_tail(torn.file, &replayed.torn_tail);
         }
         let built = self.build_segment(&replayed.memtable, &segments, &buckets, clock)?;
         // Below `Sync`, numbers may have been seen that the log has lost: go on beyond any of them.
@@ -453,10 +453,14 @@ impl Recovery<'_> {
         failed.error
     }
 
-    /// Keeps a torn tail for people. That it can be kept is not needed for anything.
-    fn save_tail(&mut self, bytes: &[u8]) -> Result<()> {
-        let number = self.keeper.next_file_number().map_err(|failed| failed.error)?;
-        let path = self.directory.join(format!("{:08}.tail", number.0));
+    /// Keeps a torn tail for people, under the number of its log file, so that an open that fails again and again keeps it once. That it
+    /// can be kept is not needed for anything.
+    fn save_tail(&mut self, log: FileNumber, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let path = self.directory.join(format!("{:08}.tail", log.0));
+        let _ = self.env.fs.remove(&path);
         let saved = self.env.fs.create_new(&path).and_then(|file| {
             write_all_at(&*file, bytes, 0)?;
             file.sync_all()
@@ -464,7 +468,6 @@ impl Recovery<'_> {
         if saved.is_err() {
             let _ = self.env.fs.remove(&path);
         }
-        Ok(())
     }
 
     /// Step 9: what the log held, as a segment.
