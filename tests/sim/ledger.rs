@@ -146,6 +146,13 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// The option of the store.
+    pub(crate) fn set_value_len_max(&mut self, bytes: u64) {
+        for state in [&mut self.base, &mut self.live] {
+            state.oracle.value_len_max = bytes;
+        }
+    }
+
     /// The revision that the next write to the bucket gets or, if it fails, burns.
     fn next_revision(&self, bucket: &str) -> u64 {
         let last = self.live.oracle.buckets.get(bucket).map_or(0, |bucket| bucket.last_revision);

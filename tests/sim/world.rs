@@ -7,7 +7,7 @@ use annals::testing::oracle::{Checked, Mismatch, Refusal, Write, check_refusal};
 use annals::{BucketConfig, Error, ErrorKind, Outcome, Store};
 
 use crate::ledger::{Action, Ledger, Shown};
-use crate::script::{Level, STORE, Step};
+use crate::script::{Level, STORE, Step, VALUE_LEN_MAX};
 
 /// How a life of the store ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub(crate) struct World {
     /// Trouble is over: nothing may fail any more.
     is_calm: bool,
     pub(crate) end: End,
+    /// How many faults there were when this life began.
+    fired_before: u64,
     /// A sync failed below `Sync`: what was acknowledged and not synced may be gone from the cache too.
     pub(crate) sync_failed: bool,
     /// What was done and answered, for messages.
@@ -75,10 +77,12 @@ impl World {
             trouble,
             is_calm: false,
             end: start.end,
+            fired_before: 0,
             sync_failed: false,
             journal: Vec::new(),
             cuts: 0,
         };
+        world.ledger.set_value_len_max(VALUE_LEN_MAX as u64);
         world.arm();
         world
     }
@@ -374,6 +378,7 @@ impl World {
             Ok(store) => {
                 self.note(format!("open -> {:?}", store.recovery()));
                 self.store = Some(store);
+                self.fired_before = self.disk.fired();
                 self.settle()
             }
             Err(error) => {
@@ -436,7 +441,7 @@ impl World {
         }
         self.note("drop");
         self.end = End::Left;
-        if !self.is_faulted() {
+        if self.disk.fired() == self.fired_before {
             self.ledger.all_durable();
         } else if self.level != Level::Sync {
             // Whether it could sync and seal is not known: to the next open it may look like a kill.
@@ -447,8 +452,10 @@ impl World {
     pub(crate) fn kill(&mut self) {
         self.note("kill");
         self.disk.restart();
-        self.store = None;
-        self.end = End::Killed;
+        // A process that never got the store open leaves it as it found it.
+        if self.store.take().is_some() {
+            self.end = End::Killed;
+        }
         self.arm();
     }
 
