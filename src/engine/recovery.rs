@@ -58,7 +58,8 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
     let log = recovery.start_log()?;
     let mut retired = Retired::default();
     // One torn tail is kept: the newest.
-    let tails = if report.torn.is_some() { &listing.tails[..] } else { &[] };
+    let saved = report.torn.as_ref().map(|torn| torn.file.with_extension("tail"));
+    let tails = listing.tails.iter().filter(|name| saved.as_ref().is_some_and(|saved| *saved != directory.join(name)));
     let replayed_logs: Vec<String> = listing.logs.iter().map(|number| wal::file_name(*number)).collect();
     for name in listing.orphans.iter().chain(&listing.old_logs).chain(&replayed_logs).chain(tails) {
         retired.file(directory.join(name));
@@ -78,21 +79,30 @@ fn make_directory(env: &Env, directory: &Path, settings: &Settings) -> Result<()
     match env.fs.list(directory) {
         Ok(names) => {
             check_strangers(directory, &names)?;
-            if settings.create_if_missing || names.iter().any(|name| name == manifest::MANIFEST_NAME) {
+            if names.iter().any(|name| name == manifest::MANIFEST_NAME) {
                 return Ok(());
+            }
+            if settings.create_if_missing {
+                // Whoever made the directory may have been stopped before its name was durable.
+                return sync_parent(env, directory);
             }
             Err(Error::io("find a store", directory, io::ErrorKind::NotFound.into()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && settings.create_if_missing => {
             env.fs.create_dir(directory).map_err(|error| Error::io("create the store's directory", directory, error))?;
-            let parent = match directory.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            env.fs.sync_dir(parent).map_err(|error| Error::io("sync the directory above the store", parent, error))
+            sync_parent(env, directory)
         }
         Err(error) => Err(Error::io("list the store's directory", directory, error)),
     }
+}
+
+/// Makes the name of the store's directory durable.
+fn sync_parent(env: &Env, directory: &Path) -> Result<()> {
+    let parent = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    env.fs.sync_dir(parent).map_err(|error| Error::io("sync the directory above the store", parent, error))
 }
 
 /// Refuses files without a manifest: a store that lost it, or something that never was one.
@@ -400,8 +410,8 @@ impl Recovery<'_> {
         let manifest = self.keeper.manifest();
         let (mut last, mut next_bucket) = (manifest.last_commit.max(replayed.end.last_commit), replayed.next_bucket);
         let mut buckets: Vec<BucketState> = replayed.buckets.into_values().collect();
-        if !replayed.torn_tail.is_empty() {
-            self.save_tail(&replayed.torn_tail)?;
+        if let Some(torn) = &replayed.end.torn {
+            self.save_tail(torn.file, &replayed.torn_tail);
         }
         let built = self.build_segment(&replayed.memtable, &segments, &buckets, clock)?;
         // Below `Sync`, numbers may have been seen that the log has lost: go on beyond any of them.
@@ -448,10 +458,14 @@ impl Recovery<'_> {
         failed.error
     }
 
-    /// Keeps a torn tail for people. That it can be kept is not needed for anything.
-    fn save_tail(&mut self, bytes: &[u8]) -> Result<()> {
-        let number = self.keeper.next_file_number().map_err(|failed| failed.error)?;
-        let path = self.directory.join(format!("{:08}.tail", number.0));
+    /// Keeps a torn tail for people, under the number of its log file, so that an open that fails again and again keeps it once. That it
+    /// can be kept is not needed for anything.
+    fn save_tail(&mut self, log: FileNumber, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let path = self.directory.join(format!("{:08}.tail", log.0));
+        let _ = self.env.fs.remove(&path);
         let saved = self.env.fs.create_new(&path).and_then(|file| {
             write_all_at(&*file, bytes, 0)?;
             file.sync_all()
@@ -459,7 +473,6 @@ impl Recovery<'_> {
         if saved.is_err() {
             let _ = self.env.fs.remove(&path);
         }
-        Ok(())
     }
 
     /// Step 9: what the log held, as a segment.

@@ -231,6 +231,9 @@ impl State {
         let dir = |names: &Names| Dir { durable: names.clone(), ..Dir::default() };
         self.inodes = durable.files.iter().map(|(id, content)| (*id, inode(content))).collect();
         self.dirs = durable.dirs.iter().map(|(path, names)| (path.clone(), dir(names))).collect();
+        // The snapshot may be another disk's: its ids must not be given out again.
+        let last = durable.files.keys().next_back().copied().unwrap_or(0);
+        self.file_next = self.file_next.max(last + 1);
         self.drop_cache();
     }
 

@@ -1,0 +1,295 @@
+//! What was tried and what was answered, and whether what a store shows afterwards can have come from it.
+//!
+//! The rule is that of every durability level: the visible state is that after some prefix of the commit order; the prefix holds every
+//! commit that was acknowledged as durable; a commit of unknown outcome may be there or not, once, at its place; a refused one is not
+//! there. Refused writes are simply not in the list, and as every value is different, one that turns up fits no candidate.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use annals::testing::oracle::{Checked, Mismatch, Oracle, Write};
+use annals::{BucketConfig, Operation, Store};
+
+/// A commit, as the script asked for it.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Create(BucketConfig),
+    Remove(String),
+    Write { bucket: String, key: String, write: Write },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) action: Action,
+    /// Of a write: the one it was answered, or the one it burned.
+    pub(crate) revision: u64,
+    /// Else the outcome is unknown.
+    pub(crate) acked: bool,
+    /// The commit number, if it was acknowledged.
+    pub(crate) commit: u64,
+}
+
+/// A model with the identity of each bucket: a bucket that is created again under the same name is another one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) oracle: Oracle,
+    ids: BTreeMap<String, u64>,
+    next_id: u64,
+}
+
+impl State {
+    fn apply(&mut self, attempt: &Attempt, id: u64) {
+        match &attempt.action {
+            Action::Create(config) => {
+                if self.oracle.create_bucket(config).is_ok() {
+                    self.ids.entry(config.name().to_owned()).or_insert(id);
+                }
+            }
+            Action::Remove(name) => {
+                let _ = self.oracle.delete_bucket(name);
+                self.ids.remove(name);
+            }
+            Action::Write { bucket, key, write } => self.oracle.apply(bucket, key, write, attempt.revision),
+        }
+    }
+}
+
+/// What a store shows, read once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    buckets: BTreeMap<String, ShownBucket>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ShownBucket {
+    config: BucketConfig,
+    last_revision: u64,
+    entries: Vec<(String, u64, Operation, Vec<u8>)>,
+}
+
+impl Shown {
+    pub(crate) fn read(store: &Store) -> annals::Result<Self> {
+        let mut buckets = BTreeMap::new();
+        for name in store.buckets()? {
+            let bucket = store.bucket(&name)?;
+            let mut entries = Vec::new();
+            for entry in bucket.history(">")? {
+                let entry = entry?;
+                entries.push((
+                    entry.key().as_str().to_owned(),
+                    entry.revision().get(),
+                    entry.operation(),
+                    entry.value().to_vec(),
+                ));
+            }
+            let status = bucket.status()?;
+            buckets.insert(name, ShownBucket { config: status.config, last_revision: status.last_revision.get(), entries });
+        }
+        Ok(Self { buckets })
+    }
+
+    /// Whether this is what the state says; numbers may have gone on further if `gaps`.
+    fn fits(&self, state: &State, gaps: bool) -> bool {
+        let model = &state.oracle.buckets;
+        self.buckets.len() == model.len()
+            && self.buckets.iter().zip(model).all(|((name, shown), (expected_name, expected))| {
+                let number_fits =
+                    shown.last_revision == expected.last_revision || gaps && shown.last_revision > expected.last_revision;
+                name == expected_name && shown.config == expected.config && number_fits && {
+                    let history = expected.history(">");
+                    history.len() == shown.entries.len()
+                        && history.iter().zip(&shown.entries).all(|((key, version), (shown_key, revision, operation, value))| {
+                            key == shown_key
+                                && version.revision == *revision
+                                && version.operation == *operation
+                                && version.value == *value
+                        })
+                }
+            })
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let mut text = String::new();
+        for (name, bucket) in &self.buckets {
+            let _ = write!(text, "{name} at {}:", bucket.last_revision);
+            for (key, revision, operation, value) in &bucket.entries {
+                let _ = write!(text, " {key}@{revision} {operation:?}({})", head(value));
+            }
+            text.push_str("; ");
+        }
+        text
+    }
+}
+
+fn head(value: &[u8]) -> String {
+    format!("{}+{}", value[..value.len().min(4)].escape_ascii(), value.len())
+}
+
+/// How many states the attempts of unknown outcome may fan out to.
+const CANDIDATES_MAX: usize = 512;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    /// As of the last open that was checked.
+    base: State,
+    /// That and everything acknowledged since: what reads must show.
+    pub(crate) live: State,
+    pub(crate) attempts: Vec<Attempt>,
+    /// Of the acknowledged ones among the first so many, none may be missing after a power cut.
+    pub(crate) durable: usize,
+    /// The highest revision that this life can have used, by name of bucket.
+    used: BTreeMap<String, u64>,
+    /// The highest revision that anybody has seen, by identity of bucket.
+    handed: BTreeMap<u64, u64>,
+    /// Numbers may have been burned: a fault, or an unclean end below `Sync`.
+    pub(crate) gaps: bool,
+}
+
+impl Ledger {
+    /// The option of the store.
+    pub(crate) fn set_value_len_max(&mut self, bytes: u64) {
+        for state in [&mut self.base, &mut self.live] {
+            state.oracle.value_len_max = bytes;
+        }
+    }
+
+    /// The revision that the next write to the bucket gets or, if it fails, burns.
+    fn next_revision(&self, bucket: &str) -> u64 {
+        let last = self.live.oracle.buckets.get(bucket).map_or(0, |bucket| bucket.last_revision);
+        last.max(self.used.get(bucket).copied().unwrap_or(0)) + 1
+    }
+
+    /// A commit was acknowledged; a write with its revision.
+    pub(crate) fn acked(&mut self, action: Action, revision: u64, commit: u64) -> Checked {
+        let id = self.live.next_id;
+        self.live.next_id += 1;
+        if let Action::Write { bucket, .. } = &action {
+            let due = self.next_revision(bucket);
+            if revision < due && !self.gaps || revision > due && !self.gaps {
+                return Err(Mismatch::new(format!("revision {revision} where {due} was next")));
+            }
+            let identity = self.live.ids.get(bucket).copied().unwrap_or(0);
+            let handed = self.handed.entry(identity).or_default();
+            if revision <= *handed {
+                return Err(Mismatch::new(format!("revision {revision} was given out again: {handed} was seen before")));
+            }
+            *handed = revision;
+            let used = self.used.entry(bucket.clone()).or_default();
+            *used = (*used).max(revision);
+        }
+        self.forget_numbers(&action);
+        let attempt = Attempt { action, revision, acked: true, commit };
+        self.live.apply(&attempt, id);
+        self.attempts.push(attempt);
+        Ok(())
+    }
+
+    /// A commit failed and may be there after the next open.
+    pub(crate) fn unknown(&mut self, action: Action) {
+        self.live.next_id += 1;
+        let mut revision = 0;
+        if let Action::Write { bucket, .. } = &action {
+            revision = self.next_revision(bucket);
+            self.used.insert(bucket.clone(), revision);
+        }
+        self.attempts.push(Attempt { action, revision, acked: false, commit: 0 });
+        self.gaps = true;
+    }
+
+    fn forget_numbers(&mut self, action: &Action) {
+        if let Action::Create(config) = action
+            && !self.live.oracle.buckets.contains_key(config.name())
+        {
+            self.used.remove(config.name());
+        }
+    }
+
+    /// Everything acknowledged so far is durable.
+    pub(crate) fn all_durable(&mut self) {
+        self.durable = self.attempts.len();
+    }
+
+    /// Everything acknowledged up to that commit is.
+    pub(crate) fn durable_through(&mut self, commit: u64) {
+        let covered = self.attempts.iter().rposition(|attempt| attempt.acked && attempt.commit <= commit);
+        self.durable = self.durable.max(covered.map_or(0, |last| last + 1));
+    }
+
+    /// Finds a prefix that explains what is shown, which then is the state of things. `floor`: of the acknowledged ones among the first so
+    /// many attempts none may be missing.
+    pub(crate) fn resolve(&mut self, shown: &Shown, floor: usize) -> Checked {
+        let required = self.attempts[..floor].iter().rposition(|attempt| attempt.acked).map_or(0, |last| last + 1);
+        let first_id = self.live.next_id - self.attempts.len() as u64;
+        let mut candidates = vec![self.base.clone()];
+        let mut found = None;
+        for count in 0..=self.attempts.len() {
+            if count >= required
+                && let Some(state) = candidates.iter().find(|state| shown.fits(state, self.gaps))
+            {
+                found = Some(state.clone());
+            }
+            let Some(attempt) = self.attempts.get(count) else { break };
+            let without = if attempt.acked { Vec::new() } else { candidates.clone() };
+            candidates.iter_mut().for_each(|state| state.apply(attempt, first_id + count as u64));
+            candidates.extend(without);
+            if candidates.len() > CANDIDATES_MAX {
+                return Err(Mismatch::new("the script has too many commits of unknown outcome"));
+            }
+        }
+        let Some(mut state) = found else {
+            let text = format!("no prefix explains what is there.\n  shown: {}\n  {}", shown.describe(), self.describe(floor));
+            return Err(Mismatch::new(text));
+        };
+        state.next_id = self.live.next_id;
+        for (name, bucket) in &mut state.oracle.buckets {
+            let last = shown.buckets[name].last_revision;
+            let handed = state.ids.get(name).and_then(|id| self.handed.get(id)).copied().unwrap_or(0);
+            if last < handed {
+                return Err(Mismatch::new(format!("bucket {name} goes on after {last}, but {handed} was seen before")));
+            }
+            bucket.last_revision = last;
+            bucket.gap_allowed = false;
+        }
+        self.base = state.clone();
+        self.live = state;
+        self.attempts.clear();
+        self.used.clear();
+        self.durable = 0;
+        Ok(())
+    }
+
+    /// What reads must show now. Burned numbers may stand in counters.
+    pub(crate) fn check(&mut self, store: &Store) -> Checked {
+        if self.gaps {
+            self.live.oracle.allow_gap();
+        }
+        self.live.oracle.check(store)
+    }
+
+    pub(crate) fn describe(&self, floor: usize) -> String {
+        let mut text = format!("required: acknowledged ones among the first {floor}; base:");
+        for (name, bucket) in &self.base.oracle.buckets {
+            let _ = write!(text, " {name} at {} [", bucket.last_revision);
+            for (key, version) in bucket.history(">") {
+                let _ = write!(text, " {key}@{} {:?}({})", version.revision, version.operation, head(&version.value));
+            }
+            text.push_str("];");
+        }
+        text.push_str("\n  tried:");
+        for (index, attempt) in self.attempts.iter().enumerate() {
+            let sign = if attempt.acked { "ok" } else { "??" };
+            let _ = match &attempt.action {
+                Action::Create(config) => write!(text, " {index}:{sign} create {}", config.name()),
+                Action::Remove(name) => write!(text, " {index}:{sign} remove {name}"),
+                Action::Write { bucket, key, write } => {
+                    let value = match write {
+                        Write::Put(value) | Write::Create(value) | Write::Update(value, _) => head(value),
+                        _ => String::new(),
+                    };
+                    write!(text, " {index}:{sign} {bucket}/{key}@{} {:?}({value})", attempt.revision, write.operation())
+                }
+            };
+        }
+        text
+    }
+}

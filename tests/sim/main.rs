@@ -1,0 +1,8 @@
+//! Exhaustive small cases on the simulated disk.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod ledger;
+mod scenarios;
+mod script;
+mod sweep;
+mod world;

@@ -1,0 +1,120 @@
+//! What a scenario is made of: steps in words, the level of durability, and options small enough that every path is short.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::testing::disk::{CrashPolicy, SimDisk};
+use annals::{Durability, Options};
+
+/// Where the store lives on every simulated disk.
+pub(crate) const STORE: &str = "/store";
+/// The largest value: two and a half log files.
+pub(crate) const VALUE_LEN_MAX: usize = 20_000;
+pub(crate) const LOG_LEN: u64 = 8 << 10;
+/// Large enough that memtables are sealed by a step or a full log, not behind the script's back.
+const MEMTABLE_LEN: u64 = 16 << 10;
+const BLOCK_LEN: u32 = 64;
+/// The limit of unsynced bytes at `Periodic`.
+pub(crate) const PERIODIC_BYTES: u64 = 4096;
+
+/// A level of durability, as a word in the name of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Sync,
+    Periodic,
+    OsCache,
+}
+
+use Level::{OsCache, Periodic, Sync};
+
+/// Where the level makes no difference.
+pub(crate) const ONE: &[Level] = &[Sync];
+pub(crate) const TWO: &[Level] = &[Sync, OsCache];
+pub(crate) const ALL: &[Level] = &[Sync, Periodic, OsCache];
+/// Where it is only of interest below `Sync`.
+pub(crate) const WEAK: &[Level] = &[Periodic, OsCache];
+
+impl Level {
+    pub(crate) fn options(self, disk: &Arc<SimDisk>) -> Options {
+        let durability = match self {
+            Sync => Durability::Sync,
+            Periodic => Durability::Periodic { delay: Duration::from_millis(100), bytes: PERIODIC_BYTES },
+            OsCache => Durability::OsCache,
+        };
+        Options::new()
+            .env(disk.env())
+            .durability(durability)
+            .manual_jobs()
+            .memory_budget(64 << 10)
+            .max_value_size(VALUE_LEN_MAX as u64)
+            .sizes(LOG_LEN, MEMTABLE_LEN, BLOCK_LEN)
+    }
+}
+
+/// One step of a scenario: at most one commit each, so that a crash falls between commits or inside one.
+///
+/// Conditions and refusals are not written down here: what a step must answer is the oracle's business.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Open,
+    /// A bucket and its depth of history.
+    Bucket(&'static str, u8),
+    /// Bucket, key, length of the value.
+    Put(&'static str, &'static str, usize),
+    Create(&'static str, &'static str),
+    /// With the right revision.
+    Update(&'static str, &'static str),
+    /// With a wrong one.
+    UpdateStale(&'static str, &'static str),
+    Delete(&'static str, &'static str),
+    DeleteStale(&'static str, &'static str),
+    Purge(&'static str, &'static str),
+    DropBucket(&'static str),
+    Flush,
+    MergeAll,
+    /// Background work until there is none.
+    Jobs,
+    Sync,
+    Verify,
+    /// A second handle while the first one is open.
+    OpenAgain,
+    /// The whole visible state, as often as wanted.
+    Look,
+    Close,
+    Drop,
+    /// The process is killed; the operating system goes on.
+    Kill,
+    /// The power is cut.
+    Cut(CrashPolicy),
+    /// The power is cut in the next call but so many of a put of so many bytes.
+    CutInPut(CrashPolicy, u64, usize),
+}
+
+/// A script and where it is run.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) levels: &'static [Level],
+    /// Run once, without faults: its calls are another scenario's business. Ends with the store at rest.
+    pub(crate) setup: Vec<Step>,
+    /// What is swept.
+    pub(crate) steps: Vec<Step>,
+    /// Every second crash inside every recovery, not a sample: for the scenarios that are about recovery.
+    pub(crate) deep: bool,
+}
+
+pub(crate) fn scenario(name: &'static str, levels: &'static [Level], steps: Vec<Step>) -> Scenario {
+    Scenario { name, levels, setup: Vec::new(), steps, deep: false }
+}
+
+impl Scenario {
+    pub(crate) fn after(mut self, setup: Vec<Step>) -> Self {
+        self.setup = setup;
+        self
+    }
+
+    pub(crate) fn deep(mut self) -> Self {
+        self.deep = true;
+        self
+    }
+}
