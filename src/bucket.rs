@@ -168,7 +168,9 @@ impl Bucket {
     /// # Errors
     /// `InvalidKey`, `BucketNotFound`, `Corrupt`, `Io`, `Closed`.
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<Value>> {
-        Ok(self.entry(key)?.filter(|entry| entry.operation() == Operation::Put).map(Entry::into_value))
+        let key = key.as_ref();
+        check_key(key)?;
+        self.engine.get(self.id, key.as_bytes())
     }
 
     /// Hands the key's value to `read` in place, without a copy; `None` if it has none. `read` must not write to the store.
@@ -215,6 +217,9 @@ impl Bucket {
 
     /// The retained entries of a key, oldest first, markers included; or of all keys that a pattern matches (`*` one token, `>` the
     /// rest), in revision order over all of them. Empty if there are none.
+    ///
+    /// For a pattern, all that it yields is collected and sorted before the first entry comes: memory for each entry, but values over
+    /// 1 KiB stay where they are.
     ///
     /// # Errors
     /// `InvalidKey` for a bad pattern, and those of [`get`](Bucket::get).

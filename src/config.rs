@@ -140,13 +140,14 @@ impl Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketConfig {
     spec: BucketSpec,
+    max_value_size: Option<u64>,
 }
 
 impl BucketConfig {
     /// A bucket that keeps one entry per key, without limits of its own. Names are `[A-Za-z0-9_-]+`, up to 252 bytes.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { spec: BucketSpec::new(name.into()) }
+        Self { spec: BucketSpec::new(name.into()), max_value_size: None }
     }
 
     /// How many entries of each key are kept, markers included: 1 to 64. Default 1.
@@ -156,10 +157,10 @@ impl BucketConfig {
         self
     }
 
-    /// The largest value, in bytes; `None` (the default) leaves the store's limit.
+    /// The largest value, in bytes, at least 1; `None` (the default) leaves the store's limit.
     #[must_use]
     pub fn max_value_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.spec.max_value_size = bytes.into().map_or(0, |bytes| bytes.max(1));
+        self.max_value_size = bytes.into();
         self
     }
 
@@ -191,8 +192,8 @@ impl BucketConfig {
 
     /// The bucket's own limit on values, if it has one.
     #[must_use]
-    pub fn value_size_limit(&self) -> Option<u64> {
-        Some(self.spec.max_value_size).filter(|limit| *limit > 0)
+    pub const fn value_size_limit(&self) -> Option<u64> {
+        self.max_value_size
     }
 
     /// The free text.
@@ -207,13 +208,20 @@ impl BucketConfig {
         &self.spec.metadata
     }
 
-    pub(crate) const fn from_spec(spec: BucketSpec) -> Self {
-        Self { spec }
+    pub(crate) fn from_spec(spec: BucketSpec) -> Self {
+        let max_value_size = Some(spec.max_value_size).filter(|limit| *limit > 0);
+        Self { spec, max_value_size }
     }
 
     pub(crate) fn checked(self) -> Result<BucketSpec> {
-        let spec = self.spec;
+        let mut spec = self.spec;
         check_bucket_name(&spec.name)?;
+        if self.max_value_size == Some(0) {
+            let message =
+                format!("value size limit of 0 bytes for bucket {}; it takes at least 1, or None for no limit", spec.name);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        spec.max_value_size = self.max_value_size.unwrap_or(0);
         if !(1..=HISTORY_MAX).contains(&spec.history) {
             let message = format!("history depth {} for bucket {}; it takes 1 to {HISTORY_MAX}", spec.history, spec.name);
             return Err(Error::new(ErrorKind::InvalidArgument, message));

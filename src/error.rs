@@ -157,6 +157,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn not_applied(mut self) -> Self {
+        self.0.outcome = Outcome::NotApplied;
+        self
+    }
+
     pub(crate) fn indeterminate(mut self) -> Self {
         self.0.outcome = Outcome::Indeterminate;
         self

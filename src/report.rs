@@ -30,6 +30,8 @@ pub struct StoreStatus {
     pub segment_bytes: u64,
     /// How many entries the segment files hold, history and markers included.
     pub segment_entries: u64,
+    /// What the last flush or merge failed with, if it has not succeeded since.
+    pub job_error: Option<String>,
     /// Whether an earlier sync failed, so that no write is taken until the store is opened again.
     pub poisoned: bool,
 }
@@ -46,7 +48,7 @@ pub struct RecoveryReport {
     pub replayed: u64,
     /// A torn tail that was cut off, if there was one.
     pub torn: Option<TornTail>,
-    /// Files of the store's own naming that nothing refers to and that were removed.
+    /// Files of the store's own naming that nothing refers to. They are removed, if not at once then when the disk lets them.
     pub removed: Vec<String>,
     /// Files that are not the store's and were left alone.
     pub foreign: Vec<String>,

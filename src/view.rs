@@ -40,7 +40,7 @@ pub(crate) struct Sealed {
     pub(crate) log: FileNumber,
     /// The newest commit number given out when it was sealed.
     pub(crate) through: CommitNumber,
-    pub(crate) buckets: Vec<BucketState>,
+    pub(crate) buckets: Vec<Arc<BucketState>>,
     pub(crate) next_bucket: BucketId,
 }
 
@@ -94,7 +94,7 @@ impl Buckets {
     pub(crate) fn new(states: &[BucketState]) -> Self {
         let mut buckets = Self::default();
         for state in states {
-            buckets.set(state.changed, state.clone(), CommitNumber(0));
+            buckets.set(state.changed, Arc::new(state.clone()), CommitNumber(0));
         }
         buckets
     }
@@ -128,14 +128,14 @@ impl Buckets {
     }
 
     /// Creates or changes a bucket from `commit` on. Versions that nobody at or above `visible` can ask for go.
-    pub(crate) fn set(&mut self, commit: CommitNumber, state: BucketState, visible: CommitNumber) {
+    pub(crate) fn set(&mut self, commit: CommitNumber, state: Arc<BucketState>, visible: CommitNumber) {
         self.names.insert(state.spec.name.clone(), state.id);
         let versions = self
             .versions
             .entry(state.id)
             .or_insert_with(|| Versions { changes: Vec::new(), last_revision: Arc::new(AtomicU64::new(state.last_revision.0)) });
-        versions.changes.insert(0, (commit, Some(Arc::new(state))));
-        self.prune(visible);
+        versions.changes.insert(0, (commit, Some(state)));
+        versions.prune(visible);
     }
 
     /// Deletes a bucket from `commit` on.
@@ -143,14 +143,8 @@ impl Buckets {
         if let Some(versions) = self.versions.get_mut(&id) {
             versions.changes.insert(0, (commit, None));
         }
-        self.prune(visible);
-    }
-
-    fn prune(&mut self, visible: CommitNumber) {
         self.versions.retain(|_, versions| {
-            if let Some(settled) = versions.changes.iter().position(|(commit, _)| *commit <= visible) {
-                versions.changes.truncate(settled + 1);
-            }
+            versions.prune(visible);
             versions.changes.iter().any(|(_, state)| state.is_some())
         });
         let versions = &self.versions;
@@ -159,6 +153,12 @@ impl Buckets {
 }
 
 impl Versions {
+    fn prune(&mut self, visible: CommitNumber) {
+        if let Some(settled) = self.changes.iter().position(|(commit, _)| *commit <= visible) {
+            self.changes.truncate(settled + 1);
+        }
+    }
+
     fn at(&self, visible: CommitNumber) -> Option<&Arc<BucketState>> {
         self.changes.iter().find(|(commit, _)| *commit <= visible)?.1.as_ref()
     }

@@ -37,7 +37,7 @@ const READS_BY_CALLER_MAX: u32 = 2;
 /// After an unclean end below `Sync`, numbers go on this far beyond what was recovered; so no more may be unsynced at any time.
 pub(super) const UNSYNCED_COMMITS_MAX: u64 = 1 << 20;
 /// Below `Sync`, a job syncs whenever this many bytes have gathered, so that no file waits for a long sync at its end.
-const SYNC_STEP_LEN: u64 = 8 << 20;
+pub(super) const SYNC_STEP_LEN: u64 = 8 << 20;
 
 /// Memory for records that is kept between groups; a larger record gives its memory back.
 const RECORD_BUFFER_LEN_MAX: usize = 2 << 20;
@@ -107,12 +107,14 @@ pub(super) struct Leader {
     pub(super) next: CommitNumber,
     pub(super) next_bucket: BucketId,
     pub(super) buckets: BTreeMap<BucketId, Live>,
+    pub(super) names: HashMap<String, BucketId>,
 }
 
 /// A bucket as the leader knows it: `last_revision` of its state is the newest that was given out.
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) state: BucketState,
+    /// Shared with what was sealed since it last changed.
+    pub(super) state: Arc<BucketState>,
     pub(super) published: Arc<AtomicU64>,
 }
 
@@ -207,9 +209,11 @@ impl Core {
             return answers;
         }
         if let Err(error) = self.commit_accepted(leader, &accepted, &mut answers, now) {
-            // A condition that failed because of a write which now did not happen says nothing about the key: same answer.
-            for answer in &mut answers {
-                *answer = Err(error.clone());
+            // A condition that failed because of a write which now did not happen says nothing about the key: that is answered too,
+            // but such a member has certainly not been applied.
+            for (at, answer) in answers.iter_mut().enumerate() {
+                let took_part = accepted.iter().any(|(accepted, _)| *accepted == at);
+                *answer = Err(if took_part { error.clone() } else { error.clone().not_applied() });
             }
         }
         answers
@@ -275,7 +279,7 @@ impl Core {
 
     /// Step 2 for a change of a bucket.
     fn judge_bucket_change(&self, leader: &Leader, request: &Request) -> Result<Answer> {
-        let named = |name: &str| leader.buckets.values().find(|live| live.state.spec.name == name);
+        let named = |name: &str| leader.find(name).and_then(|id| leader.buckets.get(&id));
         match request {
             Request::CreateBucket(spec) => match named(&spec.name) {
                 // Marked by its id: nothing is to be written.
@@ -314,7 +318,8 @@ impl Core {
         leader.next = last.next();
         let written = self.append(leader, &fields)?;
         let unsynced = self.tail.wrote(last, written);
-        self.sync_if_due(last, unsynced)?;
+        // The record is written: whatever fails now, it may be there after the next open.
+        self.sync_if_due(last, written, unsynced).map_err(Error::indeterminate)?;
         let view = self.apply(leader, accepted, answers, first, now);
         view.active.publish(last);
         for (_, request) in accepted {
@@ -348,14 +353,14 @@ impl Core {
     /// Ends the file behind its last good record after a write that failed. If that fails too, the bytes may come back: poisoned.
     fn cut_off(&self, leader: &mut Leader) -> Result<()> {
         let fields = self.seal_fields(leader);
-        match leader.log.seal_after_failure(&fields) {
+        self.tail.alone(|| match leader.log.seal_after_failure(&fields) {
             Ok(chain) => {
                 leader.chain = chain;
                 leader.log_ended = true;
                 Ok(())
             }
             Err(error) => Err(self.poison(Error::io("cut a failed write off the log", leader.log.path(), error))),
-        }
+        })
     }
 
     fn seal_fields(&self, leader: &Leader) -> RecordFields {
@@ -369,7 +374,7 @@ impl Core {
     }
 
     /// Step 6.
-    fn sync_if_due(&self, last: CommitNumber, unsynced_bytes: u64) -> Result<()> {
+    fn sync_if_due(&self, last: CommitNumber, written: u64, unsynced_bytes: u64) -> Result<()> {
         let due = match self.settings.durability {
             Durability::Sync => true,
             Durability::Periodic { bytes, .. } => unsynced_bytes >= bytes,
@@ -377,7 +382,7 @@ impl Core {
         };
         if due || last.0 - self.tail.durable().0 >= UNSYNCED_COMMITS_MAX / 2 {
             self.tail.sync(&self.health)?;
-        } else if unsynced_bytes >= SYNC_STEP_LEN {
+        } else if unsynced_bytes >= SYNC_STEP_LEN && unsynced_bytes - written < SYNC_STEP_LEN {
             self.board.wake();
         }
         Ok(())
@@ -403,18 +408,20 @@ impl Core {
                 Request::CreateBucket(spec) => {
                     let id = leader.next_bucket;
                     leader.next_bucket = BucketId(id.0 + 1);
-                    let state = BucketState::new(id, spec.clone(), number);
+                    let state = Arc::new(BucketState::new(id, spec.clone(), number));
                     view = self.edit_view(|view| {
                         let visible = view.visible();
-                        Arc::make_mut(&mut view.buckets).set(number, state.clone(), visible);
+                        Arc::make_mut(&mut view.buckets).set(number, Arc::clone(&state), visible);
                     });
                     let published = view.buckets.revision_counter(id).unwrap_or_default();
                     leader.buckets.insert(id, Live { state, published });
+                    leader.names.insert(spec.name.clone(), id);
                     answers[*at] = Ok(Answer::Bucket(id));
                 }
                 Request::DeleteBucket(name) => {
                     if let Some(id) = leader.find(name) {
                         leader.buckets.remove(&id);
+                        leader.names.remove(name);
                         view = self.edit_view(|view| {
                             let visible = view.visible();
                             Arc::make_mut(&mut view.buckets).remove(number, id, visible);
@@ -436,7 +443,9 @@ impl Core {
             }
             match self.rotate(leader, payload_len) {
                 // A full disk refuses the next file; what fits in this one is still taken.
-                Err(error) if fits && error.kind() == ErrorKind::NoSpace => return Ok(()),
+                Err(error) if fits && error.kind() == ErrorKind::NoSpace && !leader.log_ended => {
+                    return self.health.check_sound();
+                }
                 rotated => rotated?,
             }
         }
@@ -475,7 +484,7 @@ impl Core {
 
     /// Makes the active memtable a sealed one, with a new one in its place (E1, E17).
     pub(super) fn seal(&self, leader: &Leader, log: &LogFile) {
-        let buckets = leader.buckets.values().map(|live| live.state.clone()).collect();
+        let buckets = leader.buckets.values().map(|live| Arc::clone(&live.state)).collect();
         let through = CommitNumber(leader.next.0 - 1);
         self.edit_view(|view| {
             let memtable = Arc::clone(&view.active);
@@ -489,7 +498,7 @@ impl Core {
 
 impl Leader {
     pub(super) fn find(&self, name: &str) -> Option<BucketId> {
-        self.buckets.values().find(|live| live.state.spec.name == name).map(|live| live.state.id)
+        self.names.get(name).copied()
     }
 
     /// Step 4: gives out revisions, and collects the changes of the group in `record`.
@@ -499,7 +508,7 @@ impl Leader {
             let Request::Write(write) = request else { continue };
             let live = self.buckets.get_mut(&write.bucket).expect("judged in this group");
             let revision = Revision(live.state.last_revision.0 + 1);
-            live.state.last_revision = revision;
+            Arc::make_mut(&mut live.state).last_revision = revision;
             table.entry(write.bucket).or_insert((revision, 0)).1 += 1;
             answers[*at] = Ok(Answer::Written(revision));
         }

@@ -19,7 +19,7 @@ use super::retired::Retired;
 use super::settings::Settings;
 use super::tail::{Tail, TailFile};
 use crate::clock::StoreClock;
-use crate::env::sync::{Mutex, MutexGuard};
+use crate::env::sync::{AtomicBool, Mutex, MutexGuard};
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::number::{BucketId, FileNumber};
@@ -48,6 +48,8 @@ pub(super) struct Core {
     pub(super) flushing: Mutex<()>,
     pub(super) merging: Mutex<()>,
     pub(super) board: Board,
+    /// The reserve was given up, or was never there.
+    pub(super) reserve_missing: AtomicBool,
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
@@ -95,6 +97,7 @@ impl Core {
             flushing: Mutex::default(),
             merging: Mutex::default(),
             board: Board::default(),
+            reserve_missing: AtomicBool::new(true),
             lock: Mutex::new(Some(parts.lock)),
         }
     }
@@ -140,6 +143,8 @@ impl Core {
         edit: impl FnOnce(&mut Keeper) -> std::result::Result<T, super::keeper::Failed>,
     ) -> Result<T> {
         let mut keeper: MutexGuard<'_, Keeper> = self.keeper.lock();
+        // Whoever waited for the lock must not go on from what a poisoned edit left.
+        self.health.check_sound()?;
         edit(&mut keeper).map_err(|failed| if failed.ambiguous { self.poison(failed.error) } else { failed.error })
     }
 
@@ -150,7 +155,13 @@ impl Core {
             return Ok(file);
         }
         let len = self.settings.log_file_len.max(wal::file_len_for(payload_len) as u64);
-        let file = self.prepare_log(spare.newest, len)?;
+        let file = match self.prepare_log(spare.newest, len) {
+            // On a full disk, what waits to be removed comes first.
+            Err(error) if error.kind() == ErrorKind::NoSpace && self.retired.lock().reap(&*self.env.fs) => {
+                self.prepare_log(spare.newest, len)?
+            }
+            prepared => prepared?,
+        };
         spare.newest = file.number();
         Ok(file)
     }
@@ -205,18 +216,13 @@ impl Core {
     }
 }
 
-impl TailFile {
-    pub(super) fn of(log: &LogFile) -> Self {
-        Self { number: log.number(), path: log.path().to_owned(), file: log.file() }
-    }
-}
-
 /// Whether a name in the store's directory is one of ours, and which number it has.
 pub(super) fn own_file_number(name: &str) -> Option<FileNumber> {
     let (stem, extension) = name.split_once('.')?;
     let known = ["wal", "spare", "seg", "tmp", "tail"].contains(&extension);
-    let digits = stem.len() >= 8 && stem.bytes().all(|byte| byte.is_ascii_digit());
-    if known && digits { stem.parse().ok().map(FileNumber) } else { None }
+    let number: u64 = stem.parse().ok()?;
+    // Only as we write it: another spelling of a number is somebody's copy.
+    (known && format!("{number:08}.{extension}") == name).then_some(FileNumber(number))
 }
 
 /// The name of a finished segment.

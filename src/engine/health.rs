@@ -39,7 +39,8 @@ impl Health {
 
     /// Takes no more writes from now on. The first cause stays. Answers the error for whoever waits on what failed.
     pub(super) fn poison(&self, cause: Error, durable: CommitNumber) -> Error {
-        let cause = cause.with_durable_commit(durable);
+        // Not a full disk that space would mend, whatever the errno: what was to be made durable may be gone.
+        let cause = cause.with_kind(ErrorKind::Io).with_durable_commit(durable);
         self.cause.lock().get_or_insert_with(|| cause.clone());
         self.poisoned.store(true, Ordering::Release);
         cause.indeterminate()

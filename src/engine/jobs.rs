@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::build::Site;
-use super::commit::{Leader, Request};
+use super::commit::{Leader, Request, SYNC_STEP_LEN};
 use super::core::Core;
 use super::keeper::{Failed, Keeper, RESERVE_NAME};
 use super::queue::Member;
 use crate::compact::{Inputs, Output, pick};
 use crate::durability::Durability;
 use crate::env::allocate_full;
-use crate::env::sync::{Condvar, Mutex};
+use crate::env::sync::{Condvar, Mutex, Ordering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{BucketState, Manifest, SegmentRef};
 use crate::number::FileNumber;
@@ -26,6 +26,8 @@ use crate::view::Sealed;
 
 /// How long a job that failed waits before it is tried again, if nobody asks for it earlier.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a job sleeps that nobody calls.
+const IDLE: Duration = Duration::from_secs(60);
 /// How often the pair of clocks is logged, so that the next open knows how long the store was shut.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
 
@@ -42,7 +44,9 @@ struct BoardState {
     calls: u64,
     /// Rises with every flush step that ended, whatever came of it.
     attempts: u64,
+    /// Why the last flush step failed; none while one runs.
     flush_error: Option<Error>,
+    merge_error: Option<Error>,
     stopping: bool,
 }
 
@@ -58,6 +62,16 @@ impl Board {
         self.changed.notify_all();
     }
 
+    pub(super) fn is_stopping(&self) -> bool {
+        self.state.lock().stopping
+    }
+
+    /// What the last flush or merge failed with, if it is not mended yet.
+    pub(super) fn error(&self) -> Option<Error> {
+        let state = self.state.lock();
+        state.flush_error.clone().or_else(|| state.merge_error.clone())
+    }
+
     fn calls(&self) -> u64 {
         self.state.lock().calls
     }
@@ -71,12 +85,20 @@ impl Board {
         !state.stopping
     }
 
+    fn attempt(&self) {
+        self.state.lock().flush_error = None;
+    }
+
     fn attempted(&self, result: &Result<bool>) {
         let mut state = self.state.lock();
         state.attempts += 1;
         state.flush_error = result.as_ref().err().cloned();
         drop(state);
         self.changed.notify_all();
+    }
+
+    fn merged(&self, error: Option<Error>) {
+        self.state.lock().merge_error = error;
     }
 
     /// Calls the flush job and waits until it has tried, or for a while; answers with what it says.
@@ -100,19 +122,24 @@ impl Board {
 impl Core {
     /// Holds a writer back while memtables take more than the budget: until a flush made room, or with its error if it cannot.
     pub(super) fn wait_for_room(&self) -> Result<()> {
-        loop {
-            let view = self.view.load();
-            if view.sealed.is_empty() || view.memtable_bytes() < self.settings.memory_budget {
-                return Ok(());
-            }
-            drop(view);
+        while !self.has_room() {
             if !self.settings.threads {
                 self.flush_oldest()?;
                 continue;
             }
             self.health.check_writable()?;
-            self.board.wait_for_flush()?;
+            if let Err(error) = self.board.wait_for_flush()
+                && !self.has_room()
+            {
+                return Err(error);
+            }
         }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        let view = self.view.load();
+        view.sealed.is_empty() || view.memtable_bytes() < self.settings.memory_budget
     }
 
     /// One piece of background work; answers whether there was any.
@@ -121,17 +148,24 @@ impl Core {
         Ok(self.flush_step()? || self.merge_step()?)
     }
 
-    /// One piece of the work that writers depend on.
+    /// One piece of the work that writers depend on. What frees space comes first, what takes most of it last.
     pub(super) fn flush_step(&self) -> Result<bool> {
-        if self.flush_oldest()? {
+        self.health.check_sound()?;
+        let reaped = self.retired.lock().reap(&*self.env.fs);
+        let prepared = self.prepare_spare();
+        if matches!(prepared, Ok(true)) {
             return Ok(true);
         }
-        self.health.check_sound()?;
-        if self.settings.durability != Durability::Sync && self.tail.has_sealed() {
+        if self.settings.durability != Durability::Sync && (self.tail.has_sealed() || self.tail.unsynced_bytes() >= SYNC_STEP_LEN)
+        {
             self.tail.sync(&self.health)?;
             return Ok(true);
         }
-        Ok(self.prepare_spare()? || self.retired.lock().reap(&*self.env.fs))
+        if self.flush_oldest()? {
+            return Ok(true);
+        }
+        prepared?;
+        Ok(reaped)
     }
 
     /// Writes the oldest sealed memtable to a segment; answers whether there was one.
@@ -141,13 +175,15 @@ impl Core {
         let view = self.view.load_full();
         let Some(sealed) = view.sealed.last() else { return Ok(false) };
         let inputs = Inputs {
+            // A flush is finished even if the store is being closed: the close needs it.
+            stop: &|| false,
             memtable: Some(&sealed.memtable),
             segments: &[],
             hold_oldest: view.segments.is_empty(),
             buckets: &sealed.buckets,
             now: self.now(),
         };
-        let (segment, output) = self.build(&inputs)?;
+        let (segment, output) = self.build_for_flush(&inputs)?;
         let newer = view.sealed.iter().rev().skip(1).map(|sealed| sealed.log);
         let mut logs: Vec<FileNumber> = newer.chain([view.active_log]).collect();
         // At a close nothing follows the last generation, and its file is still the active one.
@@ -159,8 +195,9 @@ impl Core {
         });
         let mut retired = self.retired.lock();
         retired.memtable(Arc::clone(&sealed.memtable));
-        if !logs.contains(&sealed.log) {
-            self.tail.settled(sealed.through, sealed.log);
+        let done = if logs.contains(&sealed.log) { FileNumber(0) } else { sealed.log };
+        self.tail.settled(sealed.through, done);
+        if done == sealed.log {
             retired.file(self.path(&crate::wal::file_name(sealed.log)));
         }
         Ok(true)
@@ -184,8 +221,9 @@ impl Core {
         if inputs.is_empty() {
             return Ok(false);
         }
-        let buckets = self.keeper.lock().manifest().buckets.clone();
+        let buckets: Vec<_> = self.keeper.lock().manifest().buckets.iter().cloned().map(Arc::new).collect();
         let (segment, output) = self.build(&Inputs {
+            stop: &|| self.board.is_stopping(),
             memtable: None,
             segments: inputs,
             hold_oldest: count == view.segments.len(),
@@ -207,15 +245,16 @@ impl Core {
         Ok(true)
     }
 
-    /// Writes what survives of `inputs` to a finished, named, opened segment (P4). On a full disk the reserve is given up for it.
-    pub(super) fn build(&self, inputs: &Inputs<'_>) -> Result<(Option<Arc<Segment>>, Output)> {
-        match self.try_build(inputs) {
-            Err(error) if error.kind() == ErrorKind::NoSpace && self.release_reserve() => self.try_build(inputs),
+    /// A flush must not fail for the lack of a few blocks: on a full disk the reserve is given up for it. A merge can wait.
+    fn build_for_flush(&self, inputs: &Inputs<'_>) -> Result<(Option<Arc<Segment>>, Output)> {
+        match self.build(inputs) {
+            Err(error) if error.kind() == ErrorKind::NoSpace && self.release_reserve() => self.build(inputs),
             built => built,
         }
     }
 
-    fn try_build(&self, inputs: &Inputs<'_>) -> Result<(Option<Arc<Segment>>, Output)> {
+    /// Writes what survives of `inputs` to a finished, named, opened segment (P4).
+    fn build(&self, inputs: &Inputs<'_>) -> Result<(Option<Arc<Segment>>, Output)> {
         let mut site = Site {
             env: &self.env,
             directory: &self.directory,
@@ -253,21 +292,33 @@ impl Core {
 
     /// Frees the space that was kept aside; answers whether there was any.
     fn release_reserve(&self) -> bool {
-        self.settings.reserve_len > 0 && self.env.fs.remove(&self.path(RESERVE_NAME)).is_ok()
+        let released = self.env.fs.remove(&self.path(RESERVE_NAME)).is_ok();
+        if released {
+            self.reserve_missing.store(true, Ordering::Relaxed);
+        }
+        released
     }
 
     /// Sets space aside, if it is not and the disk has it.
     pub(super) fn keep_reserve(&self) {
-        let path = self.path(RESERVE_NAME);
-        if self.settings.reserve_len == 0 || self.health.is_poisoned() {
+        let (path, len) = (self.path(RESERVE_NAME), self.settings.reserve_len);
+        if len == 0 || self.health.is_poisoned() || !self.reserve_missing.load(Ordering::Relaxed) {
             return;
         }
         // Whatever fails here leaves a smaller reserve or none; the store works without.
-        if let Ok(file) = self.env.fs.create_new(&path)
-            && allocate_full(&*file, self.settings.reserve_len).and_then(|()| file.sync_all()).is_err()
-        {
+        let there = self.env.fs.open(&path).and_then(|file| file.len()).is_ok_and(|found| found >= len);
+        if !there {
             let _ = self.env.fs.remove(&path);
+            let made = self.env.fs.create_new(&path).and_then(|file| {
+                allocate_full(&*file, len)?;
+                file.sync_all()
+            });
+            if made.is_err() {
+                let _ = self.env.fs.remove(&path);
+                return;
+            }
         }
+        self.reserve_missing.store(false, Ordering::Relaxed);
     }
 
     /// Writes everything in memory to segments.
@@ -293,9 +344,10 @@ impl Core {
         }
         while self.flush_oldest()? {}
         self.edit_manifest(|keeper| keeper.close(self.clock_pair()))?;
+        let spare = self.spare.lock().file.take();
         let mut retired = self.retired.lock();
         retired.file(leader.log.path().to_owned());
-        if let Some(spare) = self.spare.lock().file.take() {
+        if let Some(spare) = spare {
             retired.file(spare.path().to_owned());
         }
         retired.reap(&*self.env.fs);
@@ -365,22 +417,23 @@ impl Job {
 fn run_flush(core: &Core) {
     loop {
         let seen = core.board.calls();
+        core.board.attempt();
         let result = core.flush_step();
         core.board.attempted(&result);
-        let go_on = match result {
+        let timeout = match result {
             Ok(true) => {
                 // A flush may have made a merge due.
                 core.board.wake();
-                core.board.wait(seen, Duration::ZERO)
+                Duration::ZERO
             }
             Ok(false) => {
                 core.keep_reserve();
-                core.board.wait(seen, RETRY_AFTER)
+                IDLE
             }
             // Tried again when somebody asks for it, or after a while.
-            Err(_) => core.board.wait(seen, RETRY_AFTER),
+            Err(_) => RETRY_AFTER,
         };
-        if !go_on {
+        if !core.board.wait(seen, timeout) {
             return;
         }
     }
@@ -392,14 +445,22 @@ fn run_merge(core: &Core) {
     loop {
         let seen = core.board.calls();
         let newest = core.view.load().segments.first().map(|segment| segment.number());
-        if newest != failed_on {
+        if newest.is_some() && newest != failed_on {
             match core.merge_step() {
-                Ok(true) => core.board.wake(),
-                Ok(false) => failed_on = None,
-                Err(_) => failed_on = newest,
+                Ok(merged) => {
+                    failed_on = None;
+                    core.board.merged(None);
+                    if merged {
+                        core.board.wake();
+                    }
+                }
+                Err(error) => {
+                    failed_on = newest;
+                    core.board.merged(Some(error));
+                }
             }
         }
-        if !core.board.wait(seen, RETRY_AFTER) {
+        if !core.board.wait(seen, IDLE) {
             return;
         }
     }
@@ -437,7 +498,7 @@ impl Manifest {
         self.flushed = sealed.through;
         self.last_commit = sealed.through;
         self.next_bucket = sealed.next_bucket;
-        self.buckets = sealed.buckets.clone();
+        self.buckets = sealed.buckets.iter().map(|state| BucketState::clone(state)).collect();
         for state in &mut self.buckets {
             // A merge may have raised floors that the leader's copy does not have.
             if let Ok(at) = raised.binary_search_by_key(&state.id, |before| before.id) {

@@ -35,7 +35,7 @@ use self::core::Core;
 use self::jobs::Job;
 use self::queue::Member;
 use self::read::Counts;
-use crate::entry::{Entry, Operation};
+use crate::entry::{Entry, Operation, Value};
 use crate::env::Env;
 use crate::env::sync::{JoinHandle, Mutex, spawn};
 use crate::error::{Error, Result};
@@ -49,13 +49,15 @@ use crate::subject::Pattern;
 pub(crate) struct Engine {
     core: Arc<Core>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// What the first close answered, for whoever closes again; held while it works.
+    closed: Mutex<Option<Result<()>>>,
 }
 
 impl Engine {
     pub(crate) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Arc<Self>> {
         let core = Arc::new(recovery::open(env, directory, settings.fitted())?);
         core.keep_reserve();
-        let engine = Arc::new(Self { core, threads: Mutex::default() });
+        let engine = Arc::new(Self { core, threads: Mutex::default(), closed: Mutex::default() });
         engine.start_jobs()?;
         Ok(engine)
     }
@@ -132,6 +134,10 @@ impl Engine {
         self.core.get_with(id, key, read)
     }
 
+    pub(crate) fn get(&self, id: BucketId, key: &[u8]) -> Result<Option<Value>> {
+        self.core.get(id, key)
+    }
+
     pub(crate) fn entry(&self, id: BucketId, key: &[u8]) -> Result<Option<Entry>> {
         self.core.entry(id, key)
     }
@@ -173,6 +179,7 @@ impl Engine {
             segment_bytes: view.segments.iter().map(|segment| segment.len()).sum(),
             segment_entries: view.segments.iter().map(|segment| segment.entries()).sum(),
             poisoned: self.core.health.is_poisoned(),
+            job_error: self.core.board.error().map(|error| error.to_string()),
         })
     }
 
@@ -185,9 +192,11 @@ impl Engine {
     }
 
     pub(crate) fn close(&self) -> Result<()> {
-        if !self.core.health.close() {
-            return Ok(());
+        let mut closed = self.closed.lock();
+        if let Some(answer) = &*closed {
+            return answer.clone();
         }
+        self.core.health.close();
         self.stop_jobs();
         let settled = self.core.settle_for_good();
         if settled.is_err() {
@@ -195,6 +204,7 @@ impl Engine {
         }
         // The lock goes last, and goes whatever happened: nothing of ours writes any more.
         *self.core.lock.lock() = None;
+        *closed = Some(settled.clone());
         settled
     }
 

@@ -54,6 +54,15 @@ impl Core {
         Ok(answer.flatten())
     }
 
+    /// The key's value, to keep.
+    pub(super) fn get(&self, id: BucketId, key: &[u8]) -> Result<Option<Value>> {
+        let view = self.view.load();
+        let visible = view.visible();
+        let state = self.bucket_in(&view, id, visible)?;
+        let found = self.with_newest(&view, visible, state, key, |meta, _, value| meta.flags.is_put().then(value))?;
+        Ok(found.flatten())
+    }
+
     /// The key's newest entry.
     pub(super) fn entry(&self, id: BucketId, key: &[u8]) -> Result<Option<Entry>> {
         let view = self.view.load();
@@ -143,7 +152,7 @@ impl Core {
             return Ok(EntryScan { entries: entries.into_iter() });
         }
         let mut entries = Vec::new();
-        self.walk(id, pattern.literal_prefix(), Values::Take, |group, state, now| {
+        self.walk(&self.view.load_full(), id, pattern.literal_prefix(), Values::Take, |group, state, now| {
             if pattern.matches(&group.key) {
                 for (meta, value, _) in visible_entries(group, state, now) {
                     entries.push(self.entry_of(&group.key, meta, value)?);
@@ -158,12 +167,10 @@ impl Core {
     /// Counts what is retained, reading every entry but no value.
     pub(super) fn count(&self, id: BucketId) -> Result<Counts> {
         let (mut live_keys, mut count, mut bytes) = (0, 0, 0);
-        let (spec, last_revision) = {
-            let view = self.view.load();
-            let state = self.bucket_in(&view, id, view.visible())?;
-            (state.spec.clone(), view.buckets.last_revision(id))
-        };
-        self.walk(id, &[], Values::Skip, |group, state, now| {
+        let view = self.view.load_full();
+        let spec = self.bucket_in(&view, id, view.visible())?.spec.clone();
+        let last_revision = view.buckets.last_revision(id);
+        self.walk(&view, id, &[], Values::Skip, |group, state, now| {
             for (at, (meta, _, value_len)) in visible_entries(group, state, now).enumerate() {
                 live_keys += u64::from(at == 0 && meta.flags.is_put());
                 count += 1;
@@ -177,14 +184,14 @@ impl Core {
     /// Every key with `prefix`, with all its entries.
     fn walk(
         &self,
+        view: &View,
         id: BucketId,
         prefix: &[u8],
         values: Values,
         mut visit: impl FnMut(&Group, &BucketState, u64) -> Result<()>,
     ) -> Result<()> {
-        let view = self.view.load_full();
         let visible = view.visible();
-        let state = self.bucket_in(&view, id, visible)?;
+        let state = self.bucket_in(view, id, visible)?;
         let now = self.reader_now(state);
         let mut merge = view.merge(id, visible);
         let mut group = Group::default();

@@ -34,6 +34,8 @@ use crate::wal::{self, Change, DurabilityClass, LogFile, LogFileOptions, RecordW
 const LOCK_NAME: &str = "LOCK";
 /// A torn tail is kept aside for whoever wants to look at it, at most this much of it.
 const SAVED_TAIL_LEN_MAX: usize = 1 << 20;
+/// No counter gets there: at a billion a second it would take a hundred years.
+const NUMBER_MAX: u64 = 1 << 62;
 /// The longest log file that is read: a batch at its limit and its surroundings.
 const LOG_FILE_LEN_MAX: u64 = 2 << 30;
 
@@ -51,11 +53,13 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
     let segments = open_segments(&env, directory, &manifest, &listing.segments)?;
     let replayed = Replayed::read(&env, directory, &manifest, &listing, &settings, &mut report)?;
 
+    check_plausible(directory, &manifest, &replayed)?;
+
     // Everything is read and sound; from here on things change.
     let mut recovery = Recovery { keeper: Keeper::new(env.clone(), directory.to_owned(), manifest), env, directory, settings };
     let clock = recovery.resume_clock(&replayed);
     let (leader_parts, view) = recovery.settle(replayed, segments, &clock, &mut report)?;
-    let log = recovery.start_log()?;
+    // What the manifest no longer names goes before the new log takes space: on a full disk there is no other.
     let mut retired = Retired::default();
     // One torn tail is kept: the newest.
     let saved = report.torn.as_ref().map(|torn| torn.file.with_extension("tail"));
@@ -65,6 +69,7 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
         retired.file(directory.join(name));
     }
     retired.reap(&*recovery.env.fs);
+    let log = recovery.start_log()?;
     report.removed = listing.orphans;
     report.foreign = listing.foreign;
     report.elapsed = std::time::Duration::from_nanos(recovery.env.clock.monotonic().saturating_sub(started));
@@ -188,7 +193,7 @@ impl Listing {
 
     fn sort_in(&mut self, name: String, directory: &Path, manifest: &Manifest) -> Result<()> {
         if name == manifest::MANIFEST_TMP_NAME {
-            self.orphans.push(name);
+            // The next edit of the manifest takes its place.
             return Ok(());
         }
         let Some(number) = own_file_number(&name) else {
@@ -208,6 +213,27 @@ impl Listing {
             None => self.orphans.push(name),
         }
         Ok(())
+    }
+}
+
+/// Numbers near the end of their range were never given out; they would overflow in what follows.
+fn check_plausible(directory: &Path, manifest: &Manifest, replayed: &Replayed) -> Result<()> {
+    let numbers = [
+        manifest.last_commit.0,
+        manifest.file_ceiling.0,
+        manifest.clock.store,
+        replayed.end.last_commit.0,
+        replayed.end.last_now,
+        replayed.next_bucket.0,
+        replayed.clock.store,
+    ];
+    let revisions = replayed.buckets.values().map(|state| state.last_revision.0);
+    match numbers.into_iter().chain(revisions).max() {
+        Some(largest) if largest > NUMBER_MAX => {
+            let message = format!("a number of {largest} in the manifest or the log, which no store reaches");
+            Err(Error::corrupt(&directory.join(manifest::MANIFEST_NAME), 0, message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -266,9 +292,10 @@ impl Replayed {
             path_of: &path_of,
         };
         let end = wal::replay(&input, &mut load, &mut |_, changes| {
+            let (file, offset) = changes.place();
             for change in changes {
                 let (commit, change) = change?;
-                replay.apply(commit, change)?;
+                replay.apply(commit, change).map_err(|error| error.with_file(file).with_offset(offset))?;
             }
             Ok(())
         })?;
@@ -308,7 +335,8 @@ struct Replay {
 impl Replay {
     fn apply(&mut self, commit: CommitNumber, change: Change<'_>) -> Result<()> {
         if let Change::Clock(pair) = change {
-            self.clock = pair;
+            // Never back: a manifest may have been written after the record.
+            self.clock = if pair.store > self.clock.store { pair } else { self.clock };
         }
         if commit <= self.flushed {
             return Ok(());
@@ -378,9 +406,10 @@ struct LeaderParts {
 
 impl LeaderParts {
     fn with_log(self, log: LogFile, view: &View) -> Leader {
+        let names = self.buckets.iter().map(|state| (state.spec.name.clone(), state.id)).collect();
         let live = |state: BucketState| {
             let published = view.buckets.revision_counter(state.id).unwrap_or_default();
-            (state.id, Live { state, published })
+            (state.id, Live { state: Arc::new(state), published })
         };
         Leader {
             chain: log.initial_chain(),
@@ -390,6 +419,7 @@ impl LeaderParts {
             next: self.next,
             next_bucket: self.next_bucket,
             buckets: self.buckets.into_iter().map(live).collect(),
+            names,
         }
     }
 }
@@ -410,10 +440,17 @@ impl Recovery<'_> {
         let manifest = self.keeper.manifest();
         let (mut last, mut next_bucket) = (manifest.last_commit.max(replayed.end.last_commit), replayed.next_bucket);
         let mut buckets: Vec<BucketState> = replayed.buckets.into_values().collect();
+        let ended = manifest.incarnation;
+        buckets.iter_mut().for_each(|state| state.note_end(ended));
         if let Some(torn) = &replayed.end.torn {
             self.save_tail(torn.file, &replayed.torn_tail);
         }
-        let built = self.build_segment(&replayed.memtable, &segments, &buckets, clock)?;
+        let built = match self.build_segment(&replayed.memtable, &segments, &buckets, clock) {
+            Err(error) if error.kind() == ErrorKind::NoSpace && self.release_reserve() => {
+                self.build_segment(&replayed.memtable, &segments, &buckets, clock)?
+            }
+            built => built?,
+        };
         // Below `Sync`, numbers may have been seen that the log has lost: go on beyond any of them.
         if replayed.end.weaker_than_sync && !replayed.end.last_file_sealed {
             last = CommitNumber(last.0 + UNSYNCED_COMMITS_MAX);
@@ -426,7 +463,7 @@ impl Recovery<'_> {
         let pair = clock.pair(self.env.clock.wall(), self.env.clock.monotonic());
         let floor = self.keeper.peek_file_number();
         let segment_ref = built.as_ref().map(|(_, segment_ref)| *segment_ref);
-        let edited = self.keeper.edit(|manifest| {
+        let change = |manifest: &mut Manifest| {
             manifest.clean = false;
             manifest.incarnation = incarnation;
             manifest.flushed = last;
@@ -437,7 +474,13 @@ impl Recovery<'_> {
             manifest.log_floor = floor;
             manifest.logs.clear();
             manifest.clock = pair;
-        });
+        };
+        let mut edited = self.keeper.edit(change);
+        if matches!(&edited, Err(failed) if !failed.ambiguous && failed.error.kind() == ErrorKind::NoSpace)
+            && self.release_reserve()
+        {
+            edited = self.keeper.edit(change);
+        }
         if let Err(failed) = edited {
             return Err(self.undo(failed, built.map(|(segment, _)| segment)));
         }
@@ -446,6 +489,11 @@ impl Recovery<'_> {
         let active = Arc::new(Memtable::new(last.next(), last));
         let view = View { active, active_log: floor, sealed: Vec::new(), segments, buckets: Arc::new(Buckets::new(&buckets)) };
         Ok((LeaderParts { next: last.next(), next_bucket, buckets }, view))
+    }
+
+    /// Frees the space that was kept aside for a full disk; answers whether there was any.
+    fn release_reserve(&self) -> bool {
+        self.env.fs.remove(&self.directory.join(RESERVE_NAME)).is_ok()
     }
 
     fn undo(&self, failed: Failed, segment: Option<Arc<Segment>>) -> Error {
@@ -486,11 +534,13 @@ impl Recovery<'_> {
         if memtable.is_empty() {
             return Ok(None);
         }
+        let buckets: Vec<_> = buckets.iter().cloned().map(Arc::new).collect();
         let inputs = crate::compact::Inputs {
+            stop: &|| false,
             memtable: Some(memtable),
             segments: &[],
             hold_oldest: segments.is_empty(),
-            buckets,
+            buckets: &buckets,
             now: clock.now(self.env.clock.monotonic()),
         };
         let store = self.keeper.manifest().store;

@@ -12,6 +12,7 @@ use crate::env::File;
 use crate::env::sync::{AtomicU64, Mutex, Ordering};
 use crate::error::{Error, Result};
 use crate::number::{CommitNumber, FileNumber};
+use crate::wal::LogFile;
 
 /// One per store.
 #[derive(Debug)]
@@ -27,21 +28,33 @@ struct State {
     /// Oldest first; the last one is being written.
     files: Vec<TailFile>,
     written: CommitNumber,
-    unsynced_bytes: u64,
 }
 
 /// A log file that may hold bytes which no sync has covered.
 #[derive(Clone, Debug)]
 pub(super) struct TailFile {
-    pub(super) number: FileNumber,
-    pub(super) path: PathBuf,
-    pub(super) file: Arc<dyn File>,
+    number: FileNumber,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    unsynced_bytes: u64,
+}
+
+impl TailFile {
+    pub(super) fn of(log: &LogFile) -> Self {
+        Self { number: log.number(), path: log.path().to_owned(), file: log.file(), unsynced_bytes: 0 }
+    }
+}
+
+impl State {
+    fn unsynced_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.unsynced_bytes).sum()
+    }
 }
 
 impl Tail {
     pub(super) fn new(active: TailFile, written: CommitNumber) -> Self {
         Self {
-            state: Mutex::new(State { files: vec![active], written, unsynced_bytes: 0 }),
+            state: Mutex::new(State { files: vec![active], written }),
             turn: Mutex::new(()),
             durable: AtomicU64::new(written.0),
         }
@@ -51,18 +64,20 @@ impl Tail {
         CommitNumber(self.durable.load(Ordering::Acquire))
     }
 
-    /// Commits up to `commit` are durable by other means: they are in a segment that the manifest names, and their log file goes.
+    /// Commits up to `commit` are durable by other means: they are in a segment that the manifest names. Log files up to `log` go.
     pub(super) fn settled(&self, commit: CommitNumber, log: FileNumber) {
         self.state.lock().files.retain(|file| file.number > log);
         self.durable.fetch_max(commit.0, Ordering::AcqRel);
     }
 
-    /// A record that ends with `commit` was written; answers how many bytes no sync has covered.
+    /// A record of `bytes` that ends with `commit` was written; answers how many bytes no sync has covered now.
     pub(super) fn wrote(&self, commit: CommitNumber, bytes: u64) -> u64 {
         let mut state = self.state.lock();
         state.written = commit;
-        state.unsynced_bytes += bytes;
-        state.unsynced_bytes
+        if let Some(active) = state.files.last_mut() {
+            active.unsynced_bytes += bytes;
+        }
+        state.unsynced_bytes()
     }
 
     /// Records go to `next` from now on.
@@ -71,12 +86,19 @@ impl Tail {
     }
 
     pub(super) fn unsynced_bytes(&self) -> u64 {
-        self.state.lock().unsynced_bytes
+        self.state.lock().unsynced_bytes()
     }
 
     /// Whether a file that is no longer written waits for its sync.
     pub(super) fn has_sealed(&self) -> bool {
         self.state.lock().files.len() > 1
+    }
+
+    /// Runs what syncs a log file by itself, with nobody else's sync beside it: each error is told to one caller only, so a sync that ran
+    /// beside this one could be answered `Ok` for bytes that are lost. `run` must poison the store before it returns a failure.
+    pub(super) fn alone<T>(&self, run: impl FnOnce() -> T) -> T {
+        let _turn = self.turn.lock();
+        run()
     }
 
     /// Makes everything written before the call durable; answers up to which commit.
@@ -85,22 +107,23 @@ impl Tail {
     pub(super) fn sync(&self, health: &Health) -> Result<CommitNumber> {
         let _turn = self.turn.lock();
         health.check_sound()?;
-        let (files, written, bytes) = {
+        let (files, written) = {
             let state = self.state.lock();
-            (state.files.clone(), state.written, state.unsynced_bytes)
+            (state.files.clone(), state.written)
         };
         // Oldest first, so that what a crash leaves is a prefix.
         for file in &files {
             if let Err(error) = file.file.sync_data() {
-                // A sync that failed is an I/O failure whatever its errno, a full disk included: the bytes may be gone.
-                let error = Error::io("sync the log", &file.path, error).with_kind(crate::error::ErrorKind::Io);
-                return Err(health.poison(error, self.durable()));
+                return Err(health.poison(Error::io("sync the log", &file.path, error), self.durable()));
             }
         }
         let mut state = self.state.lock();
         let newest = files.last().map(|file| file.number);
         state.files.retain(|file| Some(file.number) >= newest);
-        state.unsynced_bytes = state.unsynced_bytes.saturating_sub(bytes);
+        for file in &mut state.files {
+            let synced = files.iter().find(|synced| synced.number == file.number).map_or(0, |synced| synced.unsynced_bytes);
+            file.unsynced_bytes = file.unsynced_bytes.saturating_sub(synced);
+        }
         drop(state);
         self.durable.fetch_max(written.0, Ordering::AcqRel);
         Ok(self.durable())

@@ -73,8 +73,15 @@ pub(crate) fn store(fs: &dyn Fs, dir: &Path, manifest: &Manifest) -> std::result
     let path = dir.join(MANIFEST_NAME);
     let tmp = dir.join(MANIFEST_TMP_NAME);
     write_tmp(fs, &tmp, manifest).map_err(StoreError::Before)?;
-    fs.rename(&tmp, &path).map_err(|error| StoreError::Ambiguous(Error::io("replace the manifest", &path, error)))?;
-    fs.sync_dir(dir).map_err(|error| StoreError::Ambiguous(Error::io("sync the directory of the manifest", dir, error)))
+    fs.rename(&tmp, &path).map_err(|error| {
+        let error = Error::io("replace the manifest", &path, error);
+        // A directory that is full has surely not taken the name.
+        if error.kind() == ErrorKind::NoSpace { StoreError::Before(error) } else { StoreError::Ambiguous(error) }
+    })?;
+    // Not a full disk that space would mend, whatever the errno.
+    fs.sync_dir(dir).map_err(|error| {
+        StoreError::Ambiguous(Error::io("sync the directory of the manifest", dir, error).with_kind(ErrorKind::Io))
+    })
 }
 
 fn write_tmp(fs: &dyn Fs, tmp: &Path, manifest: &Manifest) -> Result<()> {

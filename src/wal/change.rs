@@ -196,6 +196,11 @@ pub(crate) struct Changes<'a> {
 }
 
 impl<'a> Changes<'a> {
+    /// Where the changes lie, for errors: the file, and the offset of the payload.
+    pub(crate) const fn place(&self) -> (&'a Path, u64) {
+        (self.file, self.offset)
+    }
+
     /// Reads the table of a group whose checksums are right. `file` and `offset` say where `payload` lies, for errors.
     pub(crate) fn new(header: &RecordHeader, payload: &'a [u8], file: &'a Path, offset: u64) -> Result<Self> {
         let mut reader = Reader::new(payload);

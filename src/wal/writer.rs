@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::env::{Env, File, allocate_full, write_all_at};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::number::FileNumber;
 use crate::wal::format::{DurabilityClass, FileHeader, HEADER_LEN, RECORD_ALIGNMENT, RECORD_HEADER_LEN, RecordFields, Seed};
 use crate::wal::record::seal_record;
@@ -53,10 +53,18 @@ impl LogFile {
         match Self::fill(env, &*file, options) {
             Ok((header, initial_chain)) => {
                 let path = dir.join(file_name(options.number));
-                env.fs
-                    .rename(&spare, &path)
-                    .map_err(|error| Error::io("rename a prepared log file", &spare, error).indeterminate())?;
-                env.fs.sync_dir(dir).map_err(|error| Error::io("sync the directory of the log", dir, error).indeterminate())?;
+                env.fs.rename(&spare, &path).map_err(|error| {
+                    let error = Error::io("rename a prepared log file", &spare, error);
+                    if error.kind() != ErrorKind::NoSpace {
+                        return error.indeterminate();
+                    }
+                    // A directory that is full has surely not taken the name.
+                    let _ = env.fs.remove(&spare);
+                    error
+                })?;
+                env.fs.sync_dir(dir).map_err(|error| {
+                    Error::io("sync the directory of the log", dir, error).with_kind(ErrorKind::Io).indeterminate()
+                })?;
                 Ok(Self {
                     file: Arc::from(file),
                     path,
