@@ -73,15 +73,10 @@ pub(crate) fn store(fs: &dyn Fs, dir: &Path, manifest: &Manifest) -> std::result
     let path = dir.join(MANIFEST_NAME);
     let tmp = dir.join(MANIFEST_TMP_NAME);
     write_tmp(fs, &tmp, manifest).map_err(StoreError::Before)?;
-    fs.rename(&tmp, &path).map_err(|error| {
-        let error = Error::io("replace the manifest", &path, error);
-        // A directory that is full has surely not taken the name.
-        if error.kind() == ErrorKind::NoSpace { StoreError::Before(error) } else { StoreError::Ambiguous(error) }
-    })?;
-    // Not a full disk that space would mend, whatever the errno.
-    fs.sync_dir(dir).map_err(|error| {
-        StoreError::Ambiguous(Error::io("sync the directory of the manifest", dir, error).with_kind(ErrorKind::Io))
-    })
+    // From here on an error is not a full disk that space would mend, whatever its number: the new state may be there.
+    let ambiguous = |error: Error| StoreError::Ambiguous(error.with_kind(ErrorKind::Io));
+    fs.rename(&tmp, &path).map_err(|error| ambiguous(Error::io("replace the manifest", &path, error)))?;
+    fs.sync_dir(dir).map_err(|error| ambiguous(Error::io("sync the directory of the manifest", dir, error)))
 }
 
 fn write_tmp(fs: &dyn Fs, tmp: &Path, manifest: &Manifest) -> Result<()> {

@@ -53,18 +53,12 @@ impl LogFile {
         match Self::fill(env, &*file, options) {
             Ok((header, initial_chain)) => {
                 let path = dir.join(file_name(options.number));
-                env.fs.rename(&spare, &path).map_err(|error| {
-                    let error = Error::io("rename a prepared log file", &spare, error);
-                    if error.kind() != ErrorKind::NoSpace {
-                        return error.indeterminate();
-                    }
-                    // A directory that is full has surely not taken the name.
-                    let _ = env.fs.remove(&spare);
-                    error
-                })?;
-                env.fs.sync_dir(dir).map_err(|error| {
-                    Error::io("sync the directory of the log", dir, error).with_kind(ErrorKind::Io).indeterminate()
-                })?;
+                // From here on an error is not a full disk that space would mend, whatever its number: the name may be there.
+                let ambiguous = |error: Error| error.with_kind(ErrorKind::Io).indeterminate();
+                env.fs
+                    .rename(&spare, &path)
+                    .map_err(|error| ambiguous(Error::io("rename a prepared log file", &spare, error)))?;
+                env.fs.sync_dir(dir).map_err(|error| ambiguous(Error::io("sync the directory of the log", dir, error)))?;
                 Ok(Self {
                     file: Arc::from(file),
                     path,
