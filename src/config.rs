@@ -140,6 +140,7 @@ impl Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketConfig {
     spec: BucketSpec,
+    /// As it was asked for: 0 stands for "none" in the spec, and is refused here.
     max_value_size: Option<u64>,
 }
 
@@ -161,6 +162,7 @@ impl BucketConfig {
     #[must_use]
     pub fn max_value_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.max_value_size = bytes.into();
+        self.spec.max_value_size = self.max_value_size.unwrap_or(0);
         self
     }
 
@@ -214,14 +216,13 @@ impl BucketConfig {
     }
 
     pub(crate) fn checked(self) -> Result<BucketSpec> {
-        let mut spec = self.spec;
+        let spec = self.spec;
         check_bucket_name(&spec.name)?;
         if self.max_value_size == Some(0) {
             let message =
                 format!("value size limit of 0 bytes for bucket {}; it takes at least 1, or None for no limit", spec.name);
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        spec.max_value_size = self.max_value_size.unwrap_or(0);
         if !(1..=HISTORY_MAX).contains(&spec.history) {
             let message = format!("history depth {} for bucket {}; it takes 1 to {HISTORY_MAX}", spec.history, spec.name);
             return Err(Error::new(ErrorKind::InvalidArgument, message));
