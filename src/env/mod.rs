@@ -132,6 +132,16 @@ pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -
     Ok(())
 }
 
+/// [`File::allocate`], repeated when a signal interrupts it.
+pub(crate) fn allocate(file: &dyn File, len: u64) -> io::Result<()> {
+    loop {
+        match file.allocate(len) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// Reads a whole file of at most `len_max` bytes; a longer one is `FileTooLarge` before anything is allocated for it.
 pub(crate) fn read_whole(fs: &dyn Fs, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
     let file = fs.open(path)?;

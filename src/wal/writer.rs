@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::env::{Env, File, write_all_at};
+use crate::env::{Env, File, allocate, write_all_at};
 use crate::error::{Error, Result};
 use crate::number::FileNumber;
 use crate::wal::format::{DurabilityClass, FileHeader, HEADER_LEN, RECORD_ALIGNMENT, RECORD_HEADER_LEN, RecordFields, Seed};
@@ -85,7 +85,7 @@ impl LogFile {
         let header = FileHeader { class, store, number, salt, previous, len };
         let (bytes, crc) = header.encode();
         write_all_at(file, &bytes, 0).map_err(|error| ("write the header of a log file", error))?;
-        file.allocate(len).map_err(|error| ("reserve space for a log file", error))?;
+        allocate(file, len).map_err(|error| ("reserve space for a log file", error))?;
         file.sync_all().map_err(|error| ("sync a new log file", error))?;
         Ok((header, crc))
     }

@@ -204,6 +204,16 @@ impl Ledger {
         }
     }
 
+    /// Of the acknowledged ones that are not known to be durable.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        let unsynced = self.attempts.iter().skip(self.durable).filter(|attempt| attempt.acked);
+        let lens = unsynced.map(|attempt| match &attempt.action {
+            Action::Write { write: Write::Put(value) | Write::Create(value) | Write::Update(value, _), .. } => value.len() as u64,
+            _ => 0,
+        });
+        lens.sum()
+    }
+
     /// Everything acknowledged so far is durable.
     pub(crate) fn all_durable(&mut self) {
         self.durable = self.attempts.len();
@@ -291,5 +301,30 @@ impl Ledger {
             };
         }
         text
+    }
+}
+
+impl Ledger {
+    /// Damage at the end of a log looks like a torn write, and takes numbers with it.
+    pub(crate) fn forget_handed(&mut self) {
+        self.handed.clear();
+    }
+
+    /// Every value that the key may have had since the last checked open, or none.
+    pub(crate) fn values_of(&self, bucket: &str, key: &str) -> Vec<Option<Vec<u8>>> {
+        let before = self.base.oracle.buckets.get(bucket).and_then(|bucket| bucket.newest(key));
+        let mut values = vec![before.filter(|version| version.operation == Operation::Put).map(|version| version.value.clone())];
+        for attempt in &self.attempts {
+            if let Action::Write { bucket: to, key: of, write } = &attempt.action
+                && to == bucket
+                && of == key
+            {
+                values.push(match write {
+                    Write::Put(value) | Write::Create(value) | Write::Update(value, _) => Some(value.clone()),
+                    _ => None,
+                });
+            }
+        }
+        values
     }
 }

@@ -14,6 +14,7 @@ use crate::world::{End, Start, Trouble, World};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) calls: u64,
+    pub(crate) prefixes: u64,
     pub(crate) crashes: u64,
     pub(crate) double_crashes: u64,
     pub(crate) once: u64,
@@ -56,9 +57,9 @@ pub(crate) fn sweep(scenario: &Scenario) {
             counts: Counts::default(),
         };
         sweep.run(&name);
-        let Counts { calls, crashes, double_crashes, once, sticky } = sweep.counts;
+        let Counts { calls, prefixes, crashes, double_crashes, once, sticky } = sweep.counts;
         println!(
-            "sim {name}: calls={calls} crashes={crashes} double_crashes={double_crashes} faults_once={once} \
+            "sim {name}: calls={calls} prefixes={prefixes} crashes={crashes} double_crashes={double_crashes} faults_once={once} \
              faults_sticky={sticky} failures={} ms={}",
             sweep.failures.len(),
             started.elapsed().as_millis()
@@ -109,6 +110,9 @@ impl Sweep<'_> {
             self.fail(format!("{name}/clean"), &clean, &mismatch);
             return;
         }
+        for count in 1..=self.scenario.steps.len() {
+            self.prefix(name, count);
+        }
         for call in 1..=calls {
             self.crash(name, call);
             self.faults(name, call);
@@ -140,6 +144,22 @@ impl Sweep<'_> {
         });
         if let Err(mismatch) = result {
             self.fail(case, &world, &mismatch);
+        }
+    }
+
+    /// K60: no call leaves a state that only the next open finds broken, however the store is left after it.
+    fn prefix(&mut self, name: &str, count: usize) {
+        for (seed, how) in ["close", "drop", "kill"].into_iter().enumerate() {
+            let case = format!("{name}/steps/{count}/{how}");
+            if self.is_wanted(&case) {
+                self.counts.prefixes += 1;
+                let world = World::new(self.level, &self.start, Trouble::None);
+                let steps = &self.scenario.steps[..count];
+                self.case(case, world, |world| {
+                    world.run(steps)?;
+                    leave_and_check(world, seed as u64)
+                });
+            }
         }
     }
 
