@@ -23,6 +23,8 @@ pub(crate) struct Counts {
 
 /// Failures that are printed in full; the rest is counted.
 const SHOWN_MAX: usize = 3;
+/// And so many more are named.
+const NAMED_MAX: usize = 30;
 /// How many calls of a recovery are crashed in, for each crash of a scenario that is not about recovery.
 const DOUBLE_SAMPLE: u64 = 3;
 const TRACE_LEN: usize = 20;
@@ -81,7 +83,7 @@ pub(crate) fn sweep(scenario: &Scenario) {
                 "--- {case}\n{failure}\nreplay: SIM_CASE='{case}' cargo test --test sim {} -- --nocapture",
                 scenario.name
             );
-        } else {
+        } else if index < NAMED_MAX {
             let _ = writeln!(text, "also {case}: {}", failure.lines().next().unwrap_or_default());
         }
     }

@@ -136,7 +136,7 @@ impl World {
             _ => false,
         };
         // These two are how calls answer on a good day.
-        let typed = typed && !matches!(fault, Some(Fault::ShortIo | Fault::Eintr));
+        let typed = typed && (self.disk.crashed() || !matches!(fault, Some(Fault::ShortIo | Fault::Eintr)));
         if !typed {
             return Err(Mismatch::new(format!("{what} blames the wrong thing for {fault:?}: {error:?}")));
         }
