@@ -1,6 +1,6 @@
 //! Damage that no crash makes: bits that flip, files that end early, vanish or are something else. Detected or harmless, never believed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals::testing::disk::{CrashPolicy, SimDisk};
@@ -39,7 +39,7 @@ fn open(world: &World) -> Result<Store> {
 
 /// Opens a store whose log was damaged: refused as corrupt, or what a prefix explains that misses at most the attempts from `floor` on.
 /// Answers whether it was refused.
-fn refused_or_a_prefix(start: &Start, level: Level, path: &PathBuf, bytes: &[u8], floor: usize, what: &str) -> bool {
+fn refused_or_a_prefix(start: &Start, level: Level, path: &Path, bytes: &[u8], floor: usize, what: &str) -> bool {
     let mut world = World::new(level, start, Trouble::None);
     world.disk.overwrite(path, bytes);
     let before = contents(&world.disk);

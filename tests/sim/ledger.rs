@@ -165,7 +165,7 @@ impl Ledger {
         self.live.next_id += 1;
         if let Action::Write { bucket, .. } = &action {
             let due = self.next_revision(bucket);
-            if revision < due && !self.gaps || revision > due && !self.gaps {
+            if revision != due && !self.gaps {
                 return Err(Mismatch::new(format!("revision {revision} where {due} was next")));
             }
             let identity = self.live.ids.get(bucket).copied().unwrap_or(0);

@@ -49,7 +49,6 @@ pub(crate) fn sweep(scenario: &Scenario) {
         if only.as_ref().is_some_and(|only| !only.starts_with(&format!("{name}/"))) {
             continue;
         }
-        let started = std::time::Instant::now();
         let mut sweep = Sweep {
             scenario,
             level: *level,
@@ -62,9 +61,8 @@ pub(crate) fn sweep(scenario: &Scenario) {
         let Counts { calls, prefixes, crashes, double_crashes, once, sticky } = sweep.counts;
         println!(
             "sim {name}: calls={calls} prefixes={prefixes} crashes={crashes} double_crashes={double_crashes} faults_once={once} \
-             faults_sticky={sticky} failures={} ms={}",
-            sweep.failures.len(),
-            started.elapsed().as_millis()
+             faults_sticky={sticky} failures={}",
+            sweep.failures.len()
         );
         assert!(
             only.is_some() || !sweep.failures.is_empty() || (crashes > 0 && once > 0 && sticky > 0),
@@ -170,7 +168,8 @@ impl Sweep<'_> {
         for (index, policy) in CrashPolicy::ALL.into_iter().enumerate() {
             let case = format!("{name}/crash/{call}/{policy:?}");
             let doubles = self.scenario.deep || call % CrashPolicy::ALL.len() as u64 == index as u64;
-            if !self.is_wanted(&case) && !(doubles && self.only.as_ref().is_some_and(|only| only.starts_with(&case))) {
+            let leads_on = doubles && self.only.as_ref().is_some_and(|only| only.starts_with(&case));
+            if !self.is_wanted(&case) && !leads_on {
                 continue;
             }
             let mut world = World::new(self.level, &self.start, Trouble::CrashAt(call));
