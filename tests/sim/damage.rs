@@ -1,4 +1,5 @@
-//! Damage that no crash makes: bits that flip, files that end early, vanish or are something else. Detected or harmless, never believed.
+//! Damage that no crash makes: bits that flip, files that end early, vanish or are something else. Detected or harmless,
+//! never believed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,8 +38,8 @@ fn open(world: &World) -> Result<Store> {
     world.level.options(&world.disk).open(STORE)
 }
 
-/// Opens a store whose log was damaged: refused as corrupt, or what a prefix explains that misses at most the attempts from `floor` on.
-/// Answers whether it was refused.
+/// Opens a store whose log was damaged: refused as corrupt, or what a prefix explains that misses at most the attempts from
+/// `floor` on. Answers whether it was refused.
 fn refused_or_a_prefix(start: &Start, level: Level, path: &Path, bytes: &[u8], floor: usize, what: &str) -> bool {
     let mut world = World::new(level, start, Trouble::None);
     world.disk.overwrite(path, bytes);

@@ -1,8 +1,9 @@
 //! What was tried and what was answered, and whether what a store shows afterwards can have come from it.
 //!
-//! The rule is that of every durability level: the visible state is that after some prefix of the commit order; the prefix holds every
-//! commit that was acknowledged as durable; a commit of unknown outcome may be there or not, once, at its place; a refused one is not
-//! there. Refused writes are simply not in the list, and as every value is different, one that turns up fits no candidate.
+//! The rule is that of every durability level: the visible state is that after some prefix of the commit order; the prefix
+//! holds every commit that was acknowledged as durable; a commit of unknown outcome may be there or not, once, at its
+//! place; a refused one is not there. Refused writes are simply not in the list, and as every value is different, one that
+//! turns up fits no candidate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -225,8 +226,8 @@ impl Ledger {
         self.durable = self.durable.max(covered.map_or(0, |last| last + 1));
     }
 
-    /// Finds a prefix that explains what is shown, which then is the state of things. `floor`: of the acknowledged ones among the first so
-    /// many attempts none may be missing.
+    /// Finds a prefix that explains what is shown, which then is the state of things. `floor`: of the acknowledged ones
+    /// among the first so many attempts none may be missing.
     pub(crate) fn resolve(&mut self, shown: &Shown, floor: usize) -> Checked {
         let required = self.attempts[..floor].iter().rposition(|attempt| attempt.acked).map_or(0, |last| last + 1);
         let first_id = self.live.next_id - self.attempts.len() as u64;
@@ -247,7 +248,8 @@ impl Ledger {
             }
         }
         let Some(mut state) = found else {
-            let text = format!("no prefix explains what is there.\n  shown: {}\n  {}", shown.describe(), self.describe(floor));
+            let (shown, tried) = (shown.describe(), self.describe(floor));
+            let text = format!("no prefix explains what is there.\n  shown: {shown}\n  {tried}");
             return Err(Mismatch::new(text));
         };
         state.next_id = self.live.next_id;

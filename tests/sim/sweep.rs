@@ -267,8 +267,8 @@ impl Sweep<'_> {
                         if then == "leave" {
                             return leave_and_check(world, seed);
                         }
-                        // The name of the store's directory is lost with a sync of the directory above that never was; no later one
-                        // brings it back, and nothing of ours can.
+                        // The name of the store's directory is lost with a sync of the directory above that never was; no
+                        // later one brings it back, and nothing of ours can.
                         if world.disk.call_name(call).contains("SyncDir / ") && fault != Fault::SyncFailOnce {
                             return Ok(());
                         }
