@@ -16,7 +16,7 @@
 //!
 //! | what happened | tried by |
 //! |---|---|
-//! | K1 append after a torn tail; K3 wrong offset after recovery | `recover_a_torn_tail`, `recover_twice`, writes after every open |
+//! | K1 append after a torn tail; K3 wrong offset afterwards | `recover_a_torn_tail`, `recover_twice`, writes after every open |
 //! | K2 a second unclean log; K15 crash during recovery; K17 a log that later opens ignore | double crashes, all; `recover_*` |
 //! | K5, K8 holes; half a record | `recover_a_hole_*`, `recover_a_tail_*`, policies Subset and TornGarbage, all |
 //! | K6 an error while replaying taken for the end; K19 a short read | `recover_*` with Eio and ShortIo at every call |
