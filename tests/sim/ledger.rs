@@ -1,8 +1,9 @@
 //! What was tried and what was answered, and whether what a store shows afterwards can have come from it.
 //!
-//! The rule is that of every durability level: the visible state is that after some prefix of the commit order; the prefix holds every
-//! commit that was acknowledged as durable; a commit of unknown outcome may be there or not, once, at its place; a refused one is not
-//! there. Refused writes are simply not in the list, and as every value is different, one that turns up fits no candidate.
+//! The rule is that of every durability level: the visible state is that after some prefix of the commit order; the prefix
+//! holds every commit that was acknowledged as durable; a commit of unknown outcome may be there or not, once, at its
+//! place; a refused one is not there. Refused writes are simply not in the list, and as every value is different, one that
+//! turns up fits no candidate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -165,7 +166,7 @@ impl Ledger {
         self.live.next_id += 1;
         if let Action::Write { bucket, .. } = &action {
             let due = self.next_revision(bucket);
-            if revision < due && !self.gaps || revision > due && !self.gaps {
+            if revision != due && !self.gaps {
                 return Err(Mismatch::new(format!("revision {revision} where {due} was next")));
             }
             let identity = self.live.ids.get(bucket).copied().unwrap_or(0);
@@ -204,6 +205,16 @@ impl Ledger {
         }
     }
 
+    /// Of the acknowledged ones that are not known to be durable.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        let unsynced = self.attempts.iter().skip(self.durable).filter(|attempt| attempt.acked);
+        let lens = unsynced.map(|attempt| match &attempt.action {
+            Action::Write { write: Write::Put(value) | Write::Create(value) | Write::Update(value, _), .. } => value.len() as u64,
+            _ => 0,
+        });
+        lens.sum()
+    }
+
     /// Everything acknowledged so far is durable.
     pub(crate) fn all_durable(&mut self) {
         self.durable = self.attempts.len();
@@ -215,8 +226,8 @@ impl Ledger {
         self.durable = self.durable.max(covered.map_or(0, |last| last + 1));
     }
 
-    /// Finds a prefix that explains what is shown, which then is the state of things. `floor`: of the acknowledged ones among the first so
-    /// many attempts none may be missing.
+    /// Finds a prefix that explains what is shown, which then is the state of things. `floor`: of the acknowledged ones
+    /// among the first so many attempts none may be missing.
     pub(crate) fn resolve(&mut self, shown: &Shown, floor: usize) -> Checked {
         let required = self.attempts[..floor].iter().rposition(|attempt| attempt.acked).map_or(0, |last| last + 1);
         let first_id = self.live.next_id - self.attempts.len() as u64;
@@ -237,7 +248,8 @@ impl Ledger {
             }
         }
         let Some(mut state) = found else {
-            let text = format!("no prefix explains what is there.\n  shown: {}\n  {}", shown.describe(), self.describe(floor));
+            let (shown, tried) = (shown.describe(), self.describe(floor));
+            let text = format!("no prefix explains what is there.\n  shown: {shown}\n  {tried}");
             return Err(Mismatch::new(text));
         };
         state.next_id = self.live.next_id;
@@ -291,5 +303,30 @@ impl Ledger {
             };
         }
         text
+    }
+}
+
+impl Ledger {
+    /// Damage at the end of a log looks like a torn write, and takes numbers with it.
+    pub(crate) fn forget_handed(&mut self) {
+        self.handed.clear();
+    }
+
+    /// Every value that the key may have had since the last checked open, or none.
+    pub(crate) fn values_of(&self, bucket: &str, key: &str) -> Vec<Option<Vec<u8>>> {
+        let before = self.base.oracle.buckets.get(bucket).and_then(|bucket| bucket.newest(key));
+        let mut values = vec![before.filter(|version| version.operation == Operation::Put).map(|version| version.value.clone())];
+        for attempt in &self.attempts {
+            if let Action::Write { bucket: to, key: of, write } = &attempt.action
+                && to == bucket
+                && of == key
+            {
+                values.push(match write {
+                    Write::Put(value) | Write::Create(value) | Write::Update(value, _) => Some(value.clone()),
+                    _ => None,
+                });
+            }
+        }
+        values
     }
 }

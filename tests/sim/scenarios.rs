@@ -42,7 +42,8 @@ scenarios! {
         scenario(name, levels, vec![Open, Close, Open]).after(vec![Open, Close])
     };
     create_buckets: TWO, |name, levels| {
-        scenario(name, levels, vec![Open, Bucket("b", 1), Bucket("c", 5), Bucket("b", 1), Bucket("b", 2), Look]).after(vec![Open, Close])
+        scenario(name, levels, vec![Open, Bucket("b", 1), Bucket("c", 5), Bucket("b", 1), Bucket("b", 2), Look])
+            .after(vec![Open, Close])
     };
     first_commit: ALL, |name, levels| scenario(name, levels, vec![Open, Bucket("b", 1), Put("b", "a", 20), Look, Close]);
     several_puts: ALL, |name, levels| {
@@ -54,7 +55,8 @@ scenarios! {
     };
     conditions_on_what_is_in_a_segment: ONE, |name, levels| {
         let setup = steps(&[&fresh(2), &[Put("b", "a", 20), Delete("b", "x"), Close]]);
-        scenario(name, levels, vec![Open, Create("b", "a"), Update("b", "a"), Create("b", "x"), UpdateStale("b", "a")]).after(setup)
+        scenario(name, levels, vec![Open, Create("b", "a"), Update("b", "a"), Create("b", "x"), UpdateStale("b", "a")])
+            .after(setup)
     };
     delete_a_key: TWO, |name, levels| {
         let setup = steps(&[&fresh(3), &puts(4, 20), &[Close]]);
@@ -76,7 +78,8 @@ scenarios! {
         scenario(name, levels, steps(&[&[Open], &puts(6, 2500), &[Look, Drop]])).after(steps(&[&fresh(3), &[Close]]))
     };
     rotate_with_background_work: ALL, |name, levels| {
-        scenario(name, levels, steps(&[&[Open], &puts(3, 2500), &[Jobs], &puts(2, 2500), &[Jobs]])).after(steps(&[&fresh(3), &[Close]]))
+        scenario(name, levels, steps(&[&[Open], &puts(3, 2500), &[Jobs], &puts(2, 2500), &[Jobs]]))
+            .after(steps(&[&fresh(3), &[Close]]))
     };
     rotate_and_close: TWO, |name, levels| {
         scenario(name, levels, steps(&[&[Open], &puts(4, 2500), &[Close]])).after(steps(&[&fresh(3), &[Close]]))
@@ -86,14 +89,17 @@ scenarios! {
             .after(steps(&[&fresh(3), &[Close]]))
     };
     flush_once: ALL, |name, levels| {
-        scenario(name, levels, steps(&[&[Open], &puts(3, 30), &[Flush, Look, Put("b", "a", 7)]])).after(steps(&[&fresh(2), &[Close]]))
+        scenario(name, levels, steps(&[&[Open], &puts(3, 30), &[Flush, Look, Put("b", "a", 7)]]))
+            .after(steps(&[&fresh(2), &[Close]]))
     };
     flush_until_a_merge: TWO, |name, levels| {
         let again = |key| vec![Put("b", key, 30), Flush];
         let setup = steps(&[&fresh(2), &again("a"), &again("c"), &again("a"), &[Close]]);
         scenario(name, levels, steps(&[&[Open], &again("a"), &again("d"), &[Jobs, Look]])).after(setup)
     };
-    flush_nothing: ONE, |name, levels| scenario(name, levels, vec![Open, Flush, Flush, MergeAll, Jobs, Close]).after(steps(&[&fresh(2), &[Close]]));
+    flush_nothing: ONE, |name, levels| {
+        scenario(name, levels, vec![Open, Flush, Flush, MergeAll, Jobs, Close]).after(steps(&[&fresh(2), &[Close]]))
+    };
     merge_all: TWO, |name, levels| {
         let setup = steps(&[&fresh(2), &puts(3, 30), &[Flush], &puts(4, 30), &[Flush, Delete("b", "a"), Close]]);
         scenario(name, levels, vec![Open, MergeAll, Look, Put("b", "a", 9), Jobs]).after(setup)
@@ -117,7 +123,8 @@ scenarios! {
         scenario(name, levels, steps(&[&[Open], &gone])).after(setup)
     };
     two_buckets: TWO, |name, levels| {
-        let mixed = [Put("b", "a", 30), Put("c", "a", 30), Flush, Put("b", "a", 30), Delete("c", "a"), Put("c", "x", 5), Flush, Look];
+        let mixed = [Put("b", "a", 30), Put("c", "a", 30), Flush, Put("b", "a", 30), Delete("c", "a"),
+            Put("c", "x", 5), Flush, Look];
         scenario(name, levels, steps(&[&[Open], &mixed])).after(vec![Open, Bucket("b", 2), Bucket("c", 1), Close])
     };
 }
@@ -134,10 +141,12 @@ scenarios! {
     };
     create_a_bucket_again: ALL, |name, levels| {
         let setup = steps(&[&fresh(2), &puts(4, 30), &[Close]]);
-        scenario(name, levels, vec![Open, DropBucket("b"), Bucket("b", 3), Put("b", "a", 10), Look, Close, Open, Put("b", "a", 10)]).after(setup)
+        let again = vec![Open, DropBucket("b"), Bucket("b", 3), Put("b", "a", 10), Look, Close, Open, Put("b", "a", 10)];
+        scenario(name, levels, again).after(setup)
     };
     delete_a_bucket_that_is_only_in_the_log: TWO, |name, levels| {
-        scenario(name, levels, vec![Open, Bucket("b", 1), Put("b", "a", 10), DropBucket("b"), Bucket("b", 1), Kill, Open, Put("b", "a", 4)])
+        scenario(name, levels, vec![Open, Bucket("b", 1), Put("b", "a", 10), DropBucket("b"), Bucket("b", 1),
+            Kill, Open, Put("b", "a", 4)])
             .after(vec![Open, Close])
     };
 }
@@ -161,7 +170,8 @@ scenarios! {
         scenario(name, levels, vec![Open, Look, Put("b", "a", 5), Close, Open, Put("b", "a", 5)]).after(setup)
     };
     reopen_after_a_kill: ALL, |name, levels| {
-        scenario(name, levels, steps(&[&[Open], &puts(3, 30), &[Kill, Open, Look, Put("b", "a", 5), Kill, Open]])).after(steps(&[&fresh(2), &[Close]]))
+        scenario(name, levels, steps(&[&[Open], &puts(3, 30), &[Kill, Open, Look, Put("b", "a", 5), Kill, Open]]))
+            .after(steps(&[&fresh(2), &[Close]]))
     };
     reopen_after_a_power_cut: ALL, |name, levels| {
         let cuts = [Cut(CrashPolicy::LoseAll), Open, Put("b", "a", 5), Cut(CrashPolicy::Subset), Open];
@@ -200,7 +210,8 @@ scenarios! {
         scenario(name, levels, vec![Open, Look, Put("b", "c", 10)]).after(setup)
     };
     recover_over_segments: TWO, |name, levels| {
-        let setup = steps(&[&fresh(2), &puts(3, 30), &[Flush], &puts(3, 30), &[Delete("b", "a"), Purge("b", "c"), Cut(CrashPolicy::KeepAll)]]);
+        let setup = steps(&[&fresh(2), &puts(3, 30), &[Flush], &puts(3, 30), &[Delete("b", "a"), Purge("b",
+            "c"), Cut(CrashPolicy::KeepAll)]]);
         scenario(name, levels, vec![Open, MergeAll, Look, Put("b", "c", 10)]).after(setup)
     };
     recover_after_a_drop: ALL, |name, levels| {
@@ -213,7 +224,8 @@ scenarios! {
         scenario(name, levels, vec![Open, Put("b", "a", 30), torn, Open, Kill, Open, Look]).after(setup)
     };
     recover_a_bucket_from_the_log: TWO, |name, levels| {
-        let setup = vec![Open, Bucket("b", 2), Put("b", "a", 5), Bucket("c", 1), Put("c", "x", 5), DropBucket("b"), Cut(CrashPolicy::KeepAll)];
+        let setup = vec![Open, Bucket("b", 2), Put("b", "a", 5), Bucket("c", 1), Put("c", "x", 5),
+            DropBucket("b"), Cut(CrashPolicy::KeepAll)];
         scenario(name, levels, vec![Open, Bucket("b", 1), Put("b", "a", 5), Look]).after(setup)
     };
 }

@@ -7,7 +7,7 @@ use annals::testing::oracle::{Checked, Mismatch, Refusal, Write, check_refusal};
 use annals::{BucketConfig, Error, ErrorKind, Outcome, Store};
 
 use crate::ledger::{Action, Ledger, Shown};
-use crate::script::{Level, STORE, Step, VALUE_LEN_MAX};
+use crate::script::{Level, PERIODIC_BYTES, STORE, Step, VALUE_LEN_MAX};
 
 /// How a life of the store ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +135,8 @@ impl World {
             ErrorKind::NoSpace => full,
             _ => false,
         };
+        // These two are how calls answer on a good day.
+        let typed = typed && (self.disk.crashed() || !matches!(fault, Some(Fault::ShortIo | Fault::Eintr)));
         if !typed {
             return Err(Mismatch::new(format!("{what} blames the wrong thing for {fault:?}: {error:?}")));
         }
@@ -159,6 +161,12 @@ impl World {
         }
         if let Some(store) = &self.store {
             self.ledger.durable_through(store.durable_commit().get());
+        }
+        if self.level == Level::Periodic && self.store.is_some() && !self.is_faulted() {
+            let unsynced = self.ledger.unsynced_bytes();
+            if unsynced > PERIODIC_BYTES {
+                return Err(Mismatch::new(format!("{unsynced} bytes of values are unsynced, {PERIODIC_BYTES} are allowed")));
+            }
         }
         if self.level == Level::Sync {
             if self.store.is_some() && self.ledger.attempts.iter().skip(self.ledger.durable).any(|attempt| attempt.acked) {
@@ -441,7 +449,7 @@ impl World {
         }
         self.note("drop");
         self.end = End::Left;
-        if self.disk.fired() == self.fired_before {
+        if self.disk.fired() == self.fired_before && !self.disk.crashed() {
             self.ledger.all_durable();
         } else if self.level != Level::Sync {
             // Whether it could sync and seal is not known: to the next open it may look like a kill.
