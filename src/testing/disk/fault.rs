@@ -41,6 +41,8 @@ pub enum Class {
 pub enum Fault {
     /// A medium error. A write leaves its first half in the cache. (Syncs have flavours of their own, below.)
     Eio,
+    /// A medium error at a write that took all of its bytes: the cache has them, and a later sync makes them durable.
+    EioAfterWrite,
     /// No space. At a sync: found out only there, as on thin volumes; the data is lost as in `SyncFailKeepsCache`.
     Enospc,
     /// The quota is used up; otherwise as `Enospc`.
@@ -79,8 +81,9 @@ impl Call {
 }
 
 impl Fault {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Eio,
+        Self::EioAfterWrite,
         Self::Enospc,
         Self::Edquot,
         Self::Efbig,
@@ -108,7 +111,7 @@ impl Fault {
             Self::Enomem => call == Call::Map,
             Self::Eintr => matches!(call, Call::ReadAt | Call::WriteAt | Call::Allocate),
             Self::ShortIo => matches!(call, Call::ReadAt | Call::WriteAt),
-            Self::ZeroWrite => call == Call::WriteAt,
+            Self::ZeroWrite | Self::EioAfterWrite => call == Call::WriteAt,
             Self::SyncFailKeepsCache | Self::SyncFailReverts | Self::SyncFailOnce => call.class() == Class::Sync,
         }
     }
@@ -125,7 +128,7 @@ impl Fault {
 
     pub(super) fn error(self) -> io::Error {
         io::Error::from_raw_os_error(match self {
-            Self::Eio | Self::SyncFailKeepsCache | Self::SyncFailReverts | Self::SyncFailOnce => 5,
+            Self::Eio | Self::EioAfterWrite | Self::SyncFailKeepsCache | Self::SyncFailReverts | Self::SyncFailOnce => 5,
             Self::Enospc => 28,
             Self::Edquot => 122,
             Self::Efbig => 27,

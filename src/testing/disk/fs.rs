@@ -16,6 +16,9 @@ use crate::env::{File, Fs, Lock, LockMode};
 const BAD_FILE: i32 = 9;
 
 /// One call, for the counter, the plan of faults and the trace.
+/// Shuffles listings, in the same way in every run.
+const ORDER: std::hash::BuildHasherDefault<std::collections::hash_map::DefaultHasher> = std::hash::BuildHasherDefault::new();
+
 #[derive(Debug)]
 pub(super) struct Site<'a> {
     pub(super) call: Call,
@@ -97,7 +100,11 @@ impl Fs for SimFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.call(Call::List, dir, |state| state.list(dir))
+        let number = self.disk.calls();
+        let mut names = self.call(Call::List, dir, |state| state.list(dir))?;
+        // The order of a directory means nothing, so it is another one at each call.
+        names.sort_unstable_by_key(|name| std::hash::BuildHasher::hash_one(&ORDER, (number, name)));
+        Ok(names)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
@@ -213,6 +220,10 @@ impl File for SimFile {
                     // That there may be no space for the half either changes nothing: the call fails already.
                     let _ = state.write(self.hold.id, &bytes[..half], offset);
                     verdict.check().map(|()| half)
+                }
+                Verdict::Fail(Fault::EioAfterWrite) => {
+                    let _ = state.write(self.hold.id, bytes, offset);
+                    verdict.check().map(|()| bytes.len())
                 }
                 Verdict::Go | Verdict::Fail(_) | Verdict::Down { .. } => {
                     verdict.check()?;
