@@ -56,7 +56,7 @@ pub struct RecoveryReport {
     pub elapsed: Duration,
 }
 
-/// A tail of the log that a crash left and that no acknowledgement at [`Durability::Sync`](crate::Durability::Sync) covered.
+/// A tail of the log that a crash left and that no acknowledgement at [`Durability::Sync`] covered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TornTail {

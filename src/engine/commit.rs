@@ -13,24 +13,22 @@
 //!
 //! What fails before 7 was never visible. A leader does no I/O but the log's and waits for no job.
 
-use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::core::Core;
+use super::leader::{Leader, Live};
 use super::queue::{Joined, Member};
-use super::tail::TailFile;
-use crate::acceptance::{Found, PreRead, Present, accept};
+use crate::acceptance::PreRead;
 use crate::durability::Durability;
 use crate::entry::{Flags, Meta, Operation, Value};
-use crate::env::sync::{AtomicU64, Ordering};
+use crate::env::sync::Ordering;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::BucketState;
-use crate::memtable::Memtable;
 use crate::number::{BucketId, CommitNumber, Revision};
 use crate::spec::{BucketSpec, ClockPair};
-use crate::view::{Sealed, View};
-use crate::wal::{self, EntryFields, LogFile, RecordFields, RecordWriter};
+use crate::view::View;
+use crate::wal::{self, EntryFields, RecordFields};
 
 /// How often a writer reads again for its condition before the leader reads for it.
 const READS_BY_CALLER_MAX: u32 = 2;
@@ -94,30 +92,6 @@ pub(super) enum Answer {
     ReadAgain,
 }
 
-/// What only the leader touches.
-#[derive(Debug)]
-pub(super) struct Leader {
-    pub(super) log: LogFile,
-    /// Header checksum of the newest record.
-    pub(super) chain: u32,
-    /// A write failed and the file was sealed behind its last good record: take another before the next record.
-    pub(super) log_ended: bool,
-    pub(super) record: RecordWriter,
-    /// The next commit number.
-    pub(super) next: CommitNumber,
-    pub(super) next_bucket: BucketId,
-    pub(super) buckets: BTreeMap<BucketId, Live>,
-    pub(super) names: HashMap<String, BucketId>,
-}
-
-/// A bucket as the leader knows it: `last_revision` of its state is the newest that was given out.
-#[derive(Debug)]
-pub(super) struct Live {
-    /// Shared with what was sealed since it last changed.
-    pub(super) state: Arc<BucketState>,
-    pub(super) published: Arc<AtomicU64>,
-}
-
 impl Request {
     /// Bytes of log that it takes, about.
     pub(super) fn len(&self) -> usize {
@@ -133,9 +107,6 @@ impl Request {
         !matches!(self, Self::Write(_))
     }
 }
-
-/// The newest entry of a key that an earlier member of the group wrote.
-type Overlay<'a> = HashMap<(BucketId, &'a [u8]), Found>;
 
 impl Core {
     /// A write of one key, from validated arguments to its revision.
@@ -219,82 +190,6 @@ impl Core {
         answers
     }
 
-    /// Step 2 for writes. Accepted ones get a provisional answer.
-    fn judge(&self, leader: &Leader, group: &[Arc<Member>], now: u64) -> Vec<Result<Answer>> {
-        let view = self.view.load();
-        let conditional =
-            |member: &Arc<Member>| matches!(&member.request, Request::Write(write) if write.condition != Condition::None);
-        let overlaid = group.len() > 1 && group.iter().any(conditional);
-        let mut overlay = Overlay::new();
-        let mut answers = Vec::with_capacity(group.len());
-        for (at, member) in group.iter().enumerate() {
-            let Request::Write(write) = &member.request else { unreachable!("a bucket change goes alone") };
-            let answer = self.judge_write(leader, &view, write, &overlay, now);
-            if overlaid && answer.is_ok() && !matches!(answer, Ok(Answer::ReadAgain)) {
-                // The revision that step 4 will give it: members of one group see each other in order.
-                let last = leader.buckets.get(&write.bucket).map_or(0, |live| live.state.last_revision.0);
-                let ahead = accepted_in(&answers, group, write.bucket);
-                let found = Found::Entry { revision: Revision(last + 1 + ahead), is_value: write.flags.is_put(), deadline: 0 };
-                overlay.insert((write.bucket, &write.key), found);
-            }
-            debug_assert_eq!(answers.len(), at, "one answer per member, in order");
-            answers.push(answer);
-        }
-        answers
-    }
-
-    fn judge_write(&self, leader: &Leader, view: &View, write: &Write, overlay: &Overlay<'_>, now: u64) -> Result<Answer> {
-        let live = leader.buckets.get(&write.bucket).ok_or_else(|| self.bucket_gone())?;
-        if write.condition == Condition::None {
-            return Ok(Answer::Done);
-        }
-        let found = match overlay.get(&(write.bucket, &*write.key)) {
-            Some(found) => *found,
-            None => match self.settle(view, live, write, now)? {
-                Settled::Known(found) => found,
-                Settled::ReadAgain => return Ok(Answer::ReadAgain),
-            },
-        };
-        check(write, found)
-    }
-
-    /// The key's newest entry as of this group, from what the caller read and what the memtables got since (E2).
-    fn settle(&self, view: &View, live: &Live, write: &Write, now: u64) -> Result<Settled> {
-        let Some(pre_read) = &write.pre_read else {
-            // The third round: the leader reads itself.
-            return Ok(Settled::Known(self.read_newest(view, CommitNumber(u64::MAX), &live.state, &write.key)?));
-        };
-        let present = Present { bucket_last_change: live.state.changed, oldest_memtable_first: view.memory_starts_at(), now };
-        if !accept(pre_read, &present) {
-            return Ok(Settled::ReadAgain);
-        }
-        let newest = view.memtables().find_map(|memtable| {
-            memtable.with_newest(write.bucket, &write.key, CommitNumber(u64::MAX), |commit, meta, _| (commit, *meta))
-        });
-        Ok(Settled::Known(match newest.filter(|(commit, _)| *commit > pre_read.at) {
-            Some((_, meta)) => Found::Entry { revision: meta.revision, is_value: meta.flags.is_put(), deadline: meta.deadline },
-            None => pre_read.found,
-        }))
-    }
-
-    /// Step 2 for a change of a bucket.
-    fn judge_bucket_change(&self, leader: &Leader, request: &Request) -> Result<Answer> {
-        let named = |name: &str| leader.find(name).and_then(|id| leader.buckets.get(&id));
-        match request {
-            Request::CreateBucket(spec) => match named(&spec.name) {
-                // Marked by its id: nothing is to be written.
-                Some(live) if live.state.spec == *spec => Ok(Answer::Bucket(live.state.id)),
-                Some(_) => Err(Error::new(
-                    ErrorKind::BucketExists,
-                    format!("bucket {} exists with another configuration; open it, or delete it first", spec.name),
-                )),
-                None => Ok(Answer::Done),
-            },
-            Request::DeleteBucket(name) => named(name).map(|_| Answer::Done).ok_or_else(|| self.no_bucket(name)),
-            Request::Clock(_) | Request::Write(_) => Ok(Answer::Done),
-        }
-    }
-
     /// Steps 3 to 8. On an error nothing was inserted.
     fn commit_accepted(
         &self,
@@ -347,29 +242,6 @@ impl Core {
                 self.cut_off(leader)?;
                 Err(cause)
             }
-        }
-    }
-
-    /// Ends the file behind its last good record after a write that failed. If that fails too, the bytes may come back: poisoned.
-    fn cut_off(&self, leader: &mut Leader) -> Result<()> {
-        let fields = self.seal_fields(leader);
-        self.tail.alone(|| match leader.log.seal_after_failure(&fields) {
-            Ok(chain) => {
-                leader.chain = chain;
-                leader.log_ended = true;
-                Ok(())
-            }
-            Err(error) => Err(self.poison(Error::io("cut a failed write off the log", leader.log.path(), error))),
-        })
-    }
-
-    fn seal_fields(&self, leader: &Leader) -> RecordFields {
-        RecordFields {
-            change_count: 0,
-            first_commit: leader.next,
-            durable_mark: self.tail.durable(),
-            now: self.now(),
-            chain: leader.chain,
         }
     }
 
@@ -433,147 +305,10 @@ impl Core {
         }
         view
     }
-
-    /// Step 3: the record fits in the active log file and the memtable is not full; else the next generation begins.
-    fn make_room(&self, leader: &mut Leader, payload_len: usize) -> Result<()> {
-        loop {
-            let fits = !leader.log_ended && leader.log.remaining() >= wal::record_len(payload_len) as u64;
-            if fits && self.view.load().active.bytes() < self.settings.memtable_len {
-                return Ok(());
-            }
-            match self.rotate(leader, payload_len) {
-                // A full disk refuses the next file; what fits in this one is still taken.
-                Err(error) if fits && error.kind() == ErrorKind::NoSpace && !leader.log_ended => {
-                    return self.health.check_sound();
-                }
-                rotated => rotated?,
-            }
-        }
-    }
-
-    /// Ends the active log file and seals the memtable with it: one generation, one file.
-    pub(super) fn rotate(&self, leader: &mut Leader, payload_len: usize) -> Result<()> {
-        let next = self.take_log(payload_len)?;
-        if !leader.log_ended {
-            self.end_log(leader)?;
-        }
-        if self.settings.durability == Durability::Sync {
-            // Durable before the new file acknowledges anything.
-            self.tail.sync(&self.health)?;
-        }
-        self.tail.rotated(TailFile::of(&next));
-        let ended = std::mem::replace(&mut leader.log, next);
-        leader.log_ended = false;
-        self.seal(leader, &ended);
-        self.board.wake();
-        Ok(())
-    }
-
-    /// Writes the seal behind the last record of the active log file.
-    pub(super) fn end_log(&self, leader: &mut Leader) -> Result<()> {
-        let fields = self.seal_fields(leader);
-        match leader.log.seal(&fields) {
-            Ok(chain) => {
-                leader.chain = chain;
-                Ok(())
-            }
-            // The second try is a seal too, and durable at once.
-            Err(_) => self.cut_off(leader),
-        }
-    }
-
-    /// Makes the active memtable a sealed one, with a new one in its place (E1, E17).
-    pub(super) fn seal(&self, leader: &Leader, log: &LogFile) {
-        let buckets = leader.buckets.values().map(|live| Arc::clone(&live.state)).collect();
-        let through = CommitNumber(leader.next.0 - 1);
-        self.edit_view(|view| {
-            let memtable = Arc::clone(&view.active);
-            view.active = Arc::new(Memtable::new(leader.next, memtable.visible()));
-            view.active_log = leader.log.number();
-            let sealed = Sealed { memtable, log: log.number(), through, buckets, next_bucket: leader.next_bucket };
-            view.sealed.insert(0, Arc::new(sealed));
-        });
-    }
-}
-
-impl Leader {
-    pub(super) fn find(&self, name: &str) -> Option<BucketId> {
-        self.names.get(name).copied()
-    }
-
-    /// Step 4: gives out revisions, and collects the changes of the group in `record`.
-    fn number(&mut self, accepted: &[(usize, &Request)], answers: &mut [Result<Answer>]) {
-        let mut table: BTreeMap<BucketId, (Revision, u64)> = BTreeMap::new();
-        for (at, request) in accepted {
-            let Request::Write(write) = request else { continue };
-            let live = self.buckets.get_mut(&write.bucket).expect("judged in this group");
-            let revision = Revision(live.state.last_revision.0 + 1);
-            Arc::make_mut(&mut live.state).last_revision = revision;
-            table.entry(write.bucket).or_insert((revision, 0)).1 += 1;
-            answers[*at] = Ok(Answer::Written(revision));
-        }
-        let table: Vec<_> = table.into_iter().map(|(bucket, (revision, count))| (bucket, revision, count)).collect();
-        self.record.begin();
-        self.record.push_table(&table);
-        for (_, request) in accepted {
-            match request {
-                Request::Write(write) => self.record.push(&write.encoded),
-                other => self.record.push(&self.encode(other)),
-            }
-        }
-    }
-
-    /// A change that is not an entry; rare, so it is encoded here.
-    fn encode(&self, request: &Request) -> Vec<u8> {
-        let mut encoded = Vec::new();
-        match request {
-            Request::CreateBucket(spec) => wal::encode_create_bucket(&mut encoded, self.next_bucket, spec),
-            Request::DeleteBucket(name) => {
-                wal::encode_delete_bucket(&mut encoded, self.find(name).expect("judged in this group"));
-            }
-            Request::Clock(pair) => wal::encode_clock(&mut encoded, *pair),
-            Request::Write(write) => encoded.extend_from_slice(&write.encoded),
-        }
-        encoded
-    }
-}
-
-/// What the leader knows of a key.
-enum Settled {
-    Known(Found),
-    ReadAgain,
-}
-
-/// Whether the condition of `write` holds of the key's newest entry.
-fn check(write: &Write, found: Found) -> Result<Answer> {
-    let (actual, holds_value) = match found {
-        Found::Entry { revision, is_value, .. } => (revision, is_value),
-        Found::Nothing | Found::Expired => (Revision::NONE, false),
-    };
-    let key = || String::from_utf8_lossy(&write.key).into_owned();
-    match write.condition {
-        Condition::NoValue if holds_value => {
-            let message = format!("key {} holds a value at revision {actual}; update it with that revision, or put", key());
-            Err(Error::new(ErrorKind::AlreadyExists, message).with_actual_revision(actual))
-        }
-        Condition::Revision(expected) if expected != actual => {
-            let message = format!("key {} is at revision {actual}, not {expected}; read it again and retry", key());
-            Err(Error::new(ErrorKind::WrongRevision, message).with_actual_revision(actual))
-        }
-        _ => Ok(Answer::Done),
-    }
 }
 
 /// The members that take part in the record: those judged `Done`.
 fn accepted<'a>(group: &'a [Arc<Member>], answers: &[Result<Answer>]) -> Vec<(usize, &'a Request)> {
     let members = group.iter().map(|member| &member.request).enumerate();
     members.filter(|(at, _)| matches!(answers[*at], Ok(Answer::Done))).collect()
-}
-
-/// How many of the members judged so far write to `bucket`.
-fn accepted_in(answers: &[Result<Answer>], group: &[Arc<Member>], bucket: BucketId) -> u64 {
-    let writes = answers.iter().zip(group).filter(|(answer, member)| {
-        matches!(answer, Ok(Answer::Done)) && matches!(&member.request, Request::Write(write) if write.bucket == bucket)
-    });
-    writes.count() as u64
 }

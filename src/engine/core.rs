@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::commit::Leader;
+use super::board::Board;
 use super::health::Health;
-use super::jobs::Board;
 use super::keeper::Keeper;
+use super::leader::Leader;
 use super::queue::Queue;
 use super::recovery::class_of;
 use super::retired::Retired;

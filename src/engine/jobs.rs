@@ -8,116 +8,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::board::RETRY_AFTER;
 use super::build::Site;
-use super::commit::{Leader, Request, SYNC_STEP_LEN};
+use super::commit::{Request, SYNC_STEP_LEN};
 use super::core::Core;
-use super::keeper::{Failed, Keeper, RESERVE_NAME};
+use super::keeper::{Failed, Keeper};
 use super::queue::Member;
 use crate::compact::{Inputs, Output, pick};
 use crate::durability::Durability;
-use crate::env::allocate_full;
-use crate::env::sync::{Condvar, Mutex, Ordering};
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::{BucketState, Manifest, SegmentRef};
+use crate::manifest::Manifest;
 use crate::number::FileNumber;
 use crate::segment::Segment;
 use crate::spec::ClockPair;
-use crate::view::Sealed;
 
-/// How long a job that failed waits before it is tried again, if nobody asks for it earlier.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a job sleeps that nobody calls.
 const IDLE: Duration = Duration::from_secs(60);
 /// How often the pair of clocks is logged, so that the next open knows how long the store was shut.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
-
-/// Where jobs are called, and tell how they fare.
-#[derive(Debug, Default)]
-pub(super) struct Board {
-    state: Mutex<BoardState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct BoardState {
-    /// Rises with every call.
-    calls: u64,
-    /// Rises with every flush step that ended, whatever came of it.
-    attempts: u64,
-    /// Why the last flush step failed; none while one runs.
-    flush_error: Option<Error>,
-    merge_error: Option<Error>,
-    stopping: bool,
-}
-
-impl Board {
-    /// There may be something to do.
-    pub(super) fn wake(&self) {
-        self.state.lock().calls += 1;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn stop(&self) {
-        self.state.lock().stopping = true;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.state.lock().stopping
-    }
-
-    /// What the last flush or merge failed with, if it is not mended yet.
-    pub(super) fn error(&self) -> Option<Error> {
-        let state = self.state.lock();
-        state.flush_error.clone().or_else(|| state.merge_error.clone())
-    }
-
-    fn calls(&self) -> u64 {
-        self.state.lock().calls
-    }
-
-    /// Waits for a call after the one numbered `seen`, at most for `timeout`; answers whether to go on.
-    fn wait(&self, seen: u64, timeout: Duration) -> bool {
-        let mut state = self.state.lock();
-        if state.calls == seen && !state.stopping {
-            state = self.changed.wait_timeout(state, timeout);
-        }
-        !state.stopping
-    }
-
-    fn attempt(&self) {
-        self.state.lock().flush_error = None;
-    }
-
-    fn attempted(&self, result: &Result<bool>) {
-        let mut state = self.state.lock();
-        state.attempts += 1;
-        state.flush_error = result.as_ref().err().cloned();
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    fn merged(&self, error: Option<Error>) {
-        self.state.lock().merge_error = error;
-    }
-
-    /// Calls the flush job and waits until it has tried, or for a while; answers with what it says.
-    fn wait_for_flush(&self) -> Result<()> {
-        let mut state = self.state.lock();
-        state.calls += 1;
-        self.changed.notify_all();
-        let seen = state.attempts;
-        while state.attempts == seen && !state.stopping {
-            let calls = state.calls;
-            state = self.changed.wait_timeout(state, RETRY_AFTER);
-            if state.calls == calls {
-                // A long flush, or none any more: the caller looks at the store's health and comes back.
-                break;
-            }
-        }
-        state.flush_error.clone().map_or(Ok(()), Err)
-    }
-}
 
 impl Core {
     /// Holds a writer back while memtables take more than the budget: until a flush made room, or with its error if it cannot.
@@ -279,7 +187,7 @@ impl Core {
     }
 
     /// An edit that must not fail for the lack of a few blocks: on a full disk the reserve is given up for it.
-    fn edit_manifest(&self, mut edit: impl FnMut(&mut Keeper) -> std::result::Result<(), Failed>) -> Result<()> {
+    pub(super) fn edit_manifest(&self, mut edit: impl FnMut(&mut Keeper) -> std::result::Result<(), Failed>) -> Result<()> {
         match self.keeper_edit(&mut edit) {
             Err(error) if error.kind() == ErrorKind::NoSpace && self.release_reserve() => self.keeper_edit(&mut edit),
             edited => edited,
@@ -288,37 +196,6 @@ impl Core {
 
     pub(super) fn clock_pair(&self) -> ClockPair {
         self.clock.pair(self.env.clock.wall(), self.env.clock.monotonic())
-    }
-
-    /// Frees the space that was kept aside; answers whether there was any.
-    fn release_reserve(&self) -> bool {
-        let released = self.env.fs.remove(&self.path(RESERVE_NAME)).is_ok();
-        if released {
-            self.reserve_missing.store(true, Ordering::Relaxed);
-        }
-        released
-    }
-
-    /// Sets space aside, if it is not and the disk has it.
-    pub(super) fn keep_reserve(&self) {
-        let (path, len) = (self.path(RESERVE_NAME), self.settings.reserve_len);
-        if len == 0 || self.health.is_poisoned() || !self.reserve_missing.load(Ordering::Relaxed) {
-            return;
-        }
-        // Whatever fails here leaves a smaller reserve or none; the store works without.
-        let there = self.env.fs.open(&path).and_then(|file| file.len()).is_ok_and(|found| found >= len);
-        if !there {
-            let _ = self.env.fs.remove(&path);
-            let made = self.env.fs.create_new(&path).and_then(|file| {
-                allocate_full(&*file, len)?;
-                file.sync_all()
-            });
-            if made.is_err() {
-                let _ = self.env.fs.remove(&path);
-                return;
-            }
-        }
-        self.reserve_missing.store(false, Ordering::Relaxed);
     }
 
     /// Writes everything in memory to segments.
@@ -333,49 +210,6 @@ impl Core {
         }
         while self.flush_oldest()? {}
         Ok(())
-    }
-
-    /// The work of a clean close: everything into segments, a manifest that says so, no log left.
-    pub(super) fn settle_for_good(&self) -> Result<()> {
-        let leader = self.leader.lock();
-        self.health.check_sound()?;
-        if leader.has_changes(&self.view.load().active) {
-            self.seal(&leader, &leader.log);
-        }
-        while self.flush_oldest()? {}
-        self.edit_manifest(|keeper| keeper.close(self.clock_pair()))?;
-        let spare = self.spare.lock().file.take();
-        let mut retired = self.retired.lock();
-        retired.file(leader.log.path().to_owned());
-        if let Some(spare) = spare {
-            retired.file(spare.path().to_owned());
-        }
-        retired.reap(&*self.env.fs);
-        Ok(())
-    }
-
-    /// The work of a drop without a close: what was acknowledged is synced, and the log says that nothing came after it.
-    pub(super) fn leave(&self) {
-        let mut leader = self.leader.lock();
-        if self.health.check_sound().is_err() {
-            return;
-        }
-        // The newest log file must be the one that ends with the seal, or the next open would have to assume lost commits.
-        if let Some(spare) = self.spare.lock().file.take() {
-            let _ = self.env.fs.remove(spare.path());
-        }
-        let sealed = leader.log_ended || self.end_log(&mut leader).is_ok();
-        if sealed {
-            // Errors have nobody left to go to; the next open finds what is there and reports it.
-            let _ = self.tail.sync(&self.health);
-        }
-    }
-}
-
-impl Leader {
-    /// Whether a commit went to `active`.
-    fn has_changes(&self, active: &crate::memtable::Memtable) -> bool {
-        active.first() < self.next
     }
 }
 
@@ -487,67 +321,6 @@ fn run_timer(core: &Core) {
         if core.env.clock.monotonic().saturating_sub(logged) >= CLOCK_EVERY.as_nanos() as u64 {
             logged = core.env.clock.monotonic();
             let _ = core.submit(&Member::new(Request::Clock(core.clock_pair())));
-        }
-    }
-}
-
-impl Manifest {
-    /// What a flush changes, with everything as of the flushed commit (E17).
-    fn flush(&mut self, sealed: &Sealed, logs: &[FileNumber], output: &Output, clock: ClockPair) {
-        let raised = std::mem::take(&mut self.buckets);
-        self.flushed = sealed.through;
-        self.last_commit = sealed.through;
-        self.next_bucket = sealed.next_bucket;
-        self.buckets = sealed.buckets.iter().map(|state| BucketState::clone(state)).collect();
-        for state in &mut self.buckets {
-            // A merge may have raised floors that the leader's copy does not have.
-            if let Ok(at) = raised.binary_search_by_key(&state.id, |before| before.id) {
-                let before = &raised[at];
-                state.as_of_floor = state.as_of_floor.max(before.as_of_floor);
-                state.watch_floor = state.watch_floor.max(before.watch_floor);
-            }
-            state.note_end(self.incarnation);
-        }
-        self.raise_floors(output);
-        self.segments.splice(0..0, SegmentRef::of(output));
-        self.log_floor = logs.first().copied().unwrap_or(self.log_floor);
-        self.logs = logs.to_vec();
-        self.clock = clock;
-        self.clean = false;
-    }
-
-    /// What a merge changes.
-    fn merge(&mut self, inputs: &[FileNumber], output: &Output) {
-        let at = self.segments.iter().position(|segment| inputs.contains(&segment.number)).unwrap_or(0);
-        self.segments.retain(|segment| !inputs.contains(&segment.number));
-        self.segments.splice(at..at, SegmentRef::of(output));
-        self.raise_floors(output);
-    }
-
-    fn raise_floors(&mut self, output: &Output) {
-        for state in &mut self.buckets {
-            if let Some((as_of, watch)) = output.floors.get(&state.id) {
-                state.as_of_floor = state.as_of_floor.max(*as_of);
-                state.watch_floor = state.watch_floor.max(*watch);
-            }
-        }
-    }
-}
-
-/// How many incarnations a bucket remembers the end of.
-const ENDS_MAX: usize = 64;
-
-impl BucketState {
-    /// Remembers its last revision as the end of `incarnation`, if it changed in it (E8).
-    pub(super) fn note_end(&mut self, incarnation: u64) {
-        match self.ends.last_mut() {
-            Some((last, revision)) if *last == incarnation => *revision = self.last_revision,
-            Some((_, revision)) if *revision == self.last_revision => {}
-            _ if self.last_revision.0 == 0 => {}
-            _ => self.ends.push((incarnation, self.last_revision)),
-        }
-        if self.ends.len() > ENDS_MAX {
-            self.ends.remove(0);
         }
     }
 }

@@ -1,25 +1,36 @@
 //! The engine: owns the parts and the threads, and is the only floor with locks and a "when".
 //!
-//! - [`commit`]: the write path, one leader at a time; [`queue`]: who leads; [`tail`]: how far the log is durable.
+//! - [`commit`]: the write path, step by step; [`queue`]: who leads; [`judge`]: what may happen; [`leader`]: what only a leader touches;
+//!   [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
 //! - [`read`]: the read path, without locks.
-//! - [`jobs`]: flush, merge and what else happens behind writers; [`keeper`]: the manifest; [`retired`]: what waits for its last reader.
-//! - [`build`]: making a segment file.
-//! - [`recovery`]: from a directory to an open store; [`check`]: reads everything and checks it.
-//! - [`core`]: what they share, and the order in which its locks are taken.
+//! - [`jobs`]: flush, merge and what else happens behind writers; [`board`]: where they are called; [`build`]: making a segment file;
+//!   [`keeper`] and [`edits`]: the manifest; [`retired`]: what waits for its last reader; [`reserve`]: space for a full disk.
+//! - [`recovery`]: from a directory to an open store; [`directory`]: what lies there; [`replayed`]: what the log says; [`closing`]: the way
+//!   back; [`check`]: reads everything and checks it.
+//! - [`core`]: what they share, and the order in which its locks are taken; [`health`]: open, closed or poisoned; [`settings`].
 //!
 //! An [`Engine`] is what the public handles hold: when the last one goes, the threads are stopped and the log is synced.
 
+mod board;
 mod build;
 mod check;
+mod closing;
 mod commit;
 mod core;
+mod directory;
+mod edits;
 mod health;
 mod jobs;
+mod judge;
 mod keeper;
+mod leader;
 mod queue;
 mod read;
 mod recovery;
+mod replayed;
+mod reserve;
 mod retired;
+mod rotation;
 mod settings;
 mod tail;
 

@@ -6,39 +6,32 @@
 //!
 //! A store exists if and only if its manifest does. Files without a manifest are never taken for an empty store.
 
-use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::build::Site;
-use super::commit::{Leader, Live, UNSYNCED_COMMITS_MAX};
-use super::core::{Core, Parts, own_file_number, segment_name};
+use super::commit::UNSYNCED_COMMITS_MAX;
+use super::core::{Core, Parts, segment_name};
+use super::directory::{Listing, check_strangers, lock, make_directory};
 use super::keeper::{Failed, Keeper, RESERVE_NAME};
+use super::leader::{Leader, Live};
+use super::replayed::Replayed;
 use super::retired::Retired;
 use super::settings::Settings;
 use crate::clock::StoreClock;
 use crate::durability::Durability;
-use crate::entry::Value;
-use crate::env::{Env, LockMode, read_whole, write_all_at};
+use crate::env::{Env, write_all_at};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{self, BucketState, Manifest, SegmentRef};
 use crate::memtable::Memtable;
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
-use crate::report::{RecoveryReport, TornTail};
+use crate::report::RecoveryReport;
 use crate::segment::{Expected, Identity, Segment};
-use crate::spec::ClockPair;
 use crate::view::{Buckets, View};
-use crate::wal::{self, Change, DurabilityClass, LogFile, LogFileOptions, RecordWriter, ReplayEnd, ReplayInput};
+use crate::wal::{self, DurabilityClass, LogFile, LogFileOptions, RecordWriter};
 
-const LOCK_NAME: &str = "LOCK";
-/// A torn tail is kept aside for whoever wants to look at it, at most this much of it.
-const SAVED_TAIL_LEN_MAX: usize = 1 << 20;
 /// No counter gets there: at a billion a second it would take a hundred years.
 const NUMBER_MAX: u64 = 1 << 62;
-/// The longest log file that is read: a batch at its limit and its surroundings.
-const LOG_FILE_LEN_MAX: u64 = 2 << 30;
-
 /// Opens the store in `directory`.
 pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Core> {
     let started = env.clock.monotonic();
@@ -79,66 +72,6 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
     Ok(Core::new(Parts { env, directory: directory.to_owned(), settings, report, clock, view, leader, keeper, retired, lock }))
 }
 
-/// Step 0: the directory is there, and is a store's or an empty one. Nothing is created in a directory that is neither.
-fn make_directory(env: &Env, directory: &Path, settings: &Settings) -> Result<()> {
-    match env.fs.list(directory) {
-        Ok(names) => {
-            check_strangers(directory, &names)?;
-            if names.iter().any(|name| name == manifest::MANIFEST_NAME) {
-                return Ok(());
-            }
-            if settings.create_if_missing {
-                // Whoever made the directory may have been stopped before its name was durable.
-                return sync_parent(env, directory);
-            }
-            Err(Error::io("find a store", directory, io::ErrorKind::NotFound.into()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && settings.create_if_missing => {
-            env.fs.create_dir(directory).map_err(|error| Error::io("create the store's directory", directory, error))?;
-            sync_parent(env, directory)
-        }
-        Err(error) => Err(Error::io("list the store's directory", directory, error)),
-    }
-}
-
-/// Makes the name of the store's directory durable.
-fn sync_parent(env: &Env, directory: &Path) -> Result<()> {
-    let parent = match directory.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    env.fs.sync_dir(parent).map_err(|error| Error::io("sync the directory above the store", parent, error))
-}
-
-/// Refuses files without a manifest: a store that lost it, or something that never was one.
-fn check_strangers(directory: &Path, names: &[String]) -> Result<()> {
-    if names.iter().any(|name| name == manifest::MANIFEST_NAME) {
-        return Ok(());
-    }
-    let bootstrap = [LOCK_NAME, manifest::MANIFEST_TMP_NAME, "lost+found"];
-    let mut others: Vec<&String> = names.iter().filter(|name| !bootstrap.contains(&name.as_str())).collect();
-    others.sort_unstable();
-    let Some(first) = others.first() else { return Ok(()) };
-    if others.iter().any(|name| own_file_number(name).is_some()) {
-        let message = format!("the manifest is missing beside {} files of a store, such as {first}", others.len());
-        return Err(Error::corrupt(&directory.join(manifest::MANIFEST_NAME), 0, message));
-    }
-    let message = format!("not a store: the directory holds {} other files, such as {first}; use an empty one", others.len());
-    Err(Error::new(ErrorKind::InvalidArgument, message).with_file(directory))
-}
-
-/// Step 1.
-fn lock(env: &Env, directory: &Path) -> Result<Box<dyn crate::env::Lock>> {
-    let path = directory.join(LOCK_NAME);
-    env.fs.lock(&path, LockMode::Exclusive).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            let message = "the store is open already, here or in another process; close it there first";
-            Error::new(ErrorKind::Locked, message).with_file(directory)
-        }
-        _ => Error::io("lock the store", &path, error),
-    })
-}
-
 /// Makes the first manifest: from then on the store exists (P1).
 fn create(env: &Env, directory: &Path) -> Result<Manifest> {
     // Looked at again under the lock: somebody else may have been first.
@@ -153,67 +86,6 @@ fn create(env: &Env, directory: &Path) -> Result<Manifest> {
 
 fn random(env: &Env, directory: &Path) -> Result<u128> {
     env.random.u128().map_err(|error| Error::io("get random numbers", directory, error))
-}
-
-/// What lies in the directory, sorted by what it is (step 3).
-#[derive(Debug, Default)]
-struct Listing {
-    /// Log files that are replayed.
-    logs: Vec<FileNumber>,
-    old_logs: Vec<String>,
-    /// Segments that the manifest names.
-    segments: Vec<String>,
-    /// Torn tails that were kept for people.
-    tails: Vec<String>,
-    /// Ours by name, named by nothing.
-    orphans: Vec<String>,
-    foreign: Vec<String>,
-}
-
-impl Listing {
-    fn read(env: &Env, directory: &Path, manifest: &Manifest) -> Result<Self> {
-        let mut names = env.fs.list(directory).map_err(|error| Error::io("list the store's directory", directory, error))?;
-        names.sort_unstable();
-        let mut listing = Self::default();
-        for name in names {
-            let known = [manifest::MANIFEST_NAME, LOCK_NAME, RESERVE_NAME, "lost+found"];
-            if known.contains(&name.as_str()) {
-                continue;
-            }
-            listing.sort_in(name, directory, manifest)?;
-        }
-        for listed in &manifest.logs {
-            if *listed >= manifest.log_floor && !listing.logs.contains(listed) {
-                let path = directory.join(wal::file_name(*listed));
-                return Err(Error::corrupt(&path, 0, "a log file that the manifest names is missing"));
-            }
-        }
-        Ok(listing)
-    }
-
-    fn sort_in(&mut self, name: String, directory: &Path, manifest: &Manifest) -> Result<()> {
-        if name == manifest::MANIFEST_TMP_NAME {
-            // The next edit of the manifest takes its place.
-            return Ok(());
-        }
-        let Some(number) = own_file_number(&name) else {
-            self.foreign.push(name);
-            return Ok(());
-        };
-        if number >= manifest.file_ceiling {
-            let message =
-                format!("file number at or above {}, which the manifest never gave out: it is stale", manifest.file_ceiling);
-            return Err(Error::corrupt(&directory.join(name), 0, message));
-        }
-        match wal::parse_file_name(&name) {
-            Some(number) if number >= manifest.log_floor => self.logs.push(number),
-            Some(_) => self.old_logs.push(name),
-            None if name.ends_with(".tail") => self.tails.push(name),
-            None if manifest.segments.iter().any(|segment| segment_name(segment.number) == name) => self.segments.push(name),
-            None => self.orphans.push(name),
-        }
-        Ok(())
-    }
 }
 
 /// Numbers near the end of their range were never given out; they would overflow in what follows.
@@ -249,144 +121,6 @@ fn open_segments(env: &Env, directory: &Path, manifest: &Manifest, names: &[Stri
         Segment::open(&*env.fs, &path, &expected)
     };
     manifest.segments.iter().map(open).collect()
-}
-
-/// What the log says beyond the manifest (steps 5 to 7).
-struct Replayed {
-    end: ReplayEnd,
-    memtable: Arc<Memtable>,
-    buckets: BTreeMap<BucketId, BucketState>,
-    next_bucket: BucketId,
-    clock: ClockPair,
-    /// The bytes from the cut on, for people.
-    torn_tail: Vec<u8>,
-}
-
-impl Replayed {
-    fn read(
-        env: &Env,
-        directory: &Path,
-        manifest: &Manifest,
-        listing: &Listing,
-        settings: &Settings,
-        report: &mut RecoveryReport,
-    ) -> Result<Self> {
-        let first = manifest.flushed.next();
-        let mut replay = Replay {
-            flushed: manifest.flushed,
-            memtable: Memtable::new(first, manifest.flushed),
-            buckets: manifest.buckets.iter().map(|state| (state.id, state.clone())).collect(),
-            next_bucket: manifest.next_bucket,
-            clock: manifest.clock,
-        };
-        let path_of = |number: FileNumber| directory.join(wal::file_name(number));
-        let mut load = |number: FileNumber| {
-            let path = path_of(number);
-            read_whole(&*env.fs, &path, LOG_FILE_LEN_MAX).map_err(|error| Error::io("read the log", &path, error))
-        };
-        let input = ReplayInput {
-            store: manifest.store,
-            files: &listing.logs,
-            floor: manifest.log_floor,
-            flushed: manifest.flushed,
-            path_of: &path_of,
-        };
-        let end = wal::replay(&input, &mut load, &mut |_, changes| {
-            let (file, offset) = changes.place();
-            for change in changes {
-                let (commit, change) = change?;
-                replay.apply(commit, change).map_err(|error| error.with_file(file).with_offset(offset))?;
-            }
-            Ok(())
-        })?;
-        let mut torn_tail = Vec::new();
-        if let Some(torn) = &end.torn {
-            let file = path_of(torn.file);
-            if settings.strict {
-                let message = format!(
-                    "the log has a torn end: {} bytes that no acknowledged sync covers; open without `strict` to cut them",
-                    torn.bytes
-                );
-                return Err(Error::corrupt(&file, torn.offset, message));
-            }
-            let bytes = load(torn.file)?;
-            torn_tail = bytes.get(torn.offset as usize..).unwrap_or_default().to_vec();
-            let used = torn_tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            torn_tail.truncate(used.min(SAVED_TAIL_LEN_MAX));
-            report.torn = Some(TornTail { file, offset: torn.offset, bytes: torn.bytes, records_after: torn.records_after });
-        }
-        report.clean = manifest.clean && end.changes == 0;
-        report.log_files = listing.logs.len();
-        report.replayed = end.changes;
-        let Replay { memtable, buckets, next_bucket, clock, .. } = replay;
-        Ok(Self { end, memtable: Arc::new(memtable), buckets, next_bucket, clock, torn_tail })
-    }
-}
-
-/// The state that replay builds up, change by change.
-struct Replay {
-    flushed: CommitNumber,
-    memtable: Memtable,
-    buckets: BTreeMap<BucketId, BucketState>,
-    next_bucket: BucketId,
-    clock: ClockPair,
-}
-
-impl Replay {
-    fn apply(&mut self, commit: CommitNumber, change: Change<'_>) -> Result<()> {
-        if let Change::Clock(pair) = change {
-            // Never back: a manifest may have been written after the record.
-            self.clock = if pair.store > self.clock.store { pair } else { self.clock };
-        }
-        if commit <= self.flushed {
-            return Ok(());
-        }
-        match change {
-            Change::Entry { bucket, key, meta, value } => {
-                if let Some(state) = self.bucket(bucket)? {
-                    if !meta.flags.is_dropped() {
-                        if meta.revision <= state.last_revision {
-                            let message = format!(
-                                "the log gives revision {} of bucket {bucket} after {}",
-                                meta.revision, state.last_revision
-                            );
-                            return Err(Error::new(ErrorKind::Corrupt, message));
-                        }
-                        state.last_revision = meta.revision;
-                    }
-                    state.deadlines_seen |= meta.deadline > 0;
-                    self.memtable.insert(bucket, key, commit, meta, Value::copy_of(value));
-                }
-            }
-            Change::CreateBucket { id, spec } => {
-                if id < self.next_bucket {
-                    let message = format!("the log creates bucket {id}, which was created before");
-                    return Err(Error::new(ErrorKind::Corrupt, message));
-                }
-                self.next_bucket = BucketId(id.0 + 1);
-                self.buckets.insert(id, BucketState::new(id, spec, commit));
-            }
-            Change::DeleteBucket { id } => {
-                self.bucket(id)?;
-                self.buckets.remove(&id);
-            }
-            Change::EditBucket { .. } | Change::PurgeAll { .. } | Change::SweepCursor { .. } => {
-                let message = "the log holds a change that this version of annals does not make; open it with a newer one";
-                return Err(Error::new(ErrorKind::UnsupportedFormat, message));
-            }
-            Change::Clock(_) => {}
-        }
-        Ok(())
-    }
-
-    /// The bucket; `None` if it was deleted. One that was never created means that the manifest is older than the log (E15).
-    fn bucket(&mut self, id: BucketId) -> Result<Option<&mut BucketState>> {
-        if id >= self.next_bucket {
-            let message = format!("the log names bucket {id}, which was never created: the manifest is stale");
-            return Err(Error::new(ErrorKind::Corrupt, message));
-        }
-        Ok(self.buckets.get_mut(&id))
-    }
 }
 
 /// The steps that change things.

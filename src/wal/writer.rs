@@ -106,8 +106,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Ends the file; answers the chain value for the first record of the next one. It is durable after the next
-    /// [`sync`](Self::sync).
+    /// Ends the file; answers the chain value for the first record of the next one. It is durable after the file's next sync.
     pub(crate) fn seal(&mut self, fields: &RecordFields) -> io::Result<u32> {
         let (seal, chain) = seal_record(self.seed, fields);
         self.append(&seal)?;

@@ -1,0 +1,51 @@
+//! The two ends of a store: a close, which leaves everything in segments, and a drop, which leaves a log that says where it ends.
+
+use super::core::Core;
+use super::leader::Leader;
+use crate::error::Result;
+use crate::memtable::Memtable;
+
+impl Core {
+    /// The work of a clean close: everything into segments, a manifest that says so, no log left.
+    pub(super) fn settle_for_good(&self) -> Result<()> {
+        let leader = self.leader.lock();
+        self.health.check_sound()?;
+        if leader.has_changes(&self.view.load().active) {
+            self.seal(&leader, &leader.log);
+        }
+        while self.flush_oldest()? {}
+        self.edit_manifest(|keeper| keeper.close(self.clock_pair()))?;
+        let spare = self.spare.lock().file.take();
+        let mut retired = self.retired.lock();
+        retired.file(leader.log.path().to_owned());
+        if let Some(spare) = spare {
+            retired.file(spare.path().to_owned());
+        }
+        retired.reap(&*self.env.fs);
+        Ok(())
+    }
+
+    /// The work of a drop without a close: what was acknowledged is synced, and the log says that nothing came after it.
+    pub(super) fn leave(&self) {
+        let mut leader = self.leader.lock();
+        if self.health.check_sound().is_err() {
+            return;
+        }
+        // The newest log file must be the one that ends with the seal, or the next open would have to assume lost commits.
+        if let Some(spare) = self.spare.lock().file.take() {
+            let _ = self.env.fs.remove(spare.path());
+        }
+        let sealed = leader.log_ended || self.end_log(&mut leader).is_ok();
+        if sealed {
+            // Errors have nobody left to go to; the next open finds what is there and reports it.
+            let _ = self.tail.sync(&self.health);
+        }
+    }
+}
+
+impl Leader {
+    /// Whether a commit went to `active`.
+    pub(super) fn has_changes(&self, active: &Memtable) -> bool {
+        active.first() < self.next
+    }
+}
