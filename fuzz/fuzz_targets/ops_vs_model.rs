@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use annals::Durability;
 use annals::testing::disk::SimDisk;
-use annals::testing::ops::{Op, Setup, run};
+use annals::testing::ops::Op;
+use annals::testing::world::{Setup, run};
 use libfuzzer_sys::fuzz_target;
 
 /// Programs longer than this find nothing that shorter ones do not, and are slow.

@@ -1,6 +1,6 @@
 //! Turning sources into a segment: what a flush, a merge and a recovery have in common.
 //!
-//! [`pick`] says which segments to merge; [`write`] merges sources key by key, asks `retention` what of each key survives, and writes the
+//! [`pick()`] says which segments to merge; [`write()`] merges sources key by key, asks `retention` what of each key survives, and writes the
 //! survivors. Pure with regard to threads and time: the caller brings the store time and the state of the buckets, which must be that of
 //! a flushed commit and never newer (E17). `retention` is the only judge of what may go (E5).
 
