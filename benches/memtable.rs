@@ -12,7 +12,7 @@ const KEYS: u64 = 200_000;
 
 fn new_bucket(history: u8) -> Bucket {
     // No threads, and a memtable that is never full: nothing is flushed behind the benchmark's back.
-    let store = Options::new().manual_jobs().sizes(1 << 20, 200 << 20, 8 << 10).in_memory().unwrap();
+    let store = Options::new().manual_jobs().sizes(256 << 20, 200 << 20, 8 << 10).in_memory().unwrap();
     workload::bucket(&store, history)
 }
 

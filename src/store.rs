@@ -36,7 +36,7 @@ pub struct Store {
 }
 
 impl Options {
-    /// Opens the store in `directory`, which is created with its missing parent left alone: the parent must exist.
+    /// Opens the store in `directory`, which is created if it is missing; the directory above it must exist.
     ///
     /// # Errors
     /// `Locked` if it is open already, `Corrupt` or `UnsupportedFormat` with file and offset, `InvalidArgument` for an option out of
@@ -52,9 +52,8 @@ impl Options {
     /// `InvalidArgument` for an option out of range.
     pub fn in_memory(self) -> Result<Store> {
         let (env, mut settings) = self.checked()?;
-        // Nothing outlives the process, so nothing is gained by syncs or by large log files.
+        // Nothing outlives the process, so nothing is gained by syncs.
         settings.durability = Durability::OsCache;
-        settings.log_file_len = settings.log_file_len.min(1 << 20);
         settings.reserve_len = 0;
         Ok(Store { engine: Engine::open(env.unwrap_or_else(Env::memory), Path::new("/memory"), settings)? })
     }
