@@ -104,3 +104,40 @@ fn opening_on_a_full_disk_again_and_again_leaves_no_files_behind() {
     println!("sim full disk: refused opens={refusals}");
     assert!(refusals > 0);
 }
+
+/// A store whose reserve is gone, with `pages` free beside what it takes now.
+fn crowd(world: &World, pages: u64) {
+    if world.disk.files().iter().any(|(path, _)| path.ends_with("RESERVE")) {
+        world.disk.remove_file(&std::path::Path::new(STORE).join("RESERVE"));
+    }
+    world.disk.set_capacity(Some(world.disk.used() + pages * PAGE));
+}
+
+/// The log files of a flush wait to be removed; on a full disk they are the space for the next one.
+#[test]
+fn what_waits_to_be_removed_makes_room_for_the_next_log() {
+    for level in [Sync, OsCache] {
+        let mut world = World::new(level, &Start::empty(), Trouble::None);
+        let steps = [Open, Bucket("b", 1), Put("b", "a", 3000), Put("b", "a", 3000), Put("b", "a", 3000), Flush];
+        world.run(&steps).unwrap();
+        let store = world.store.clone().unwrap();
+        crowd(&world, 1);
+        for round in 0..4 {
+            let value = world.value(3000);
+            store.bucket("b").unwrap().put("a", value).unwrap_or_else(|error| panic!("{level:?}, put {round}: {error:?}"));
+        }
+    }
+}
+
+/// Recovery makes a segment of the log, lets the log go, and only then needs space for a new one.
+#[test]
+fn a_full_disk_opens_with_the_space_of_its_own_dead_log() {
+    for level in [Sync, OsCache] {
+        let mut world = World::new(level, &Start::empty(), Trouble::None);
+        world.run(&[Open, Bucket("b", 1), Put("b", "a", 3000), Kill]).unwrap();
+        // One for the segment of 3,000 bytes, one for the manifest's copy; none for another log.
+        crowd(&world, 2);
+        let store = level.options(&world.disk).open(STORE).unwrap_or_else(|error| panic!("{level:?}: {error:?}"));
+        assert_eq!(store.bucket("b").unwrap().get("a").unwrap().map(|value| value.len()), Some(3000));
+    }
+}

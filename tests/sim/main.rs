@@ -47,6 +47,7 @@
 mod damage;
 mod full_disk;
 mod ledger;
+mod pairs;
 mod scenarios;
 mod script;
 mod sweep;

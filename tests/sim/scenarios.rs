@@ -6,7 +6,7 @@ use crate::script::Step::{
     Bucket, Close, Create, Cut, CutInPut, Delete, DeleteStale, Drop, DropBucket, Flush, Jobs, Kill, Look, MergeAll, Open,
     OpenAgain, Purge, Put, Sync, Update, UpdateStale, Verify,
 };
-use crate::script::{ALL, ONE, Scenario, Step, TWO, VALUE_LEN_MAX, WEAK, scenario};
+use crate::script::{ALL, CROWDED, ONE, Scenario, Step, TWO, VALUE_LEN_MAX, WEAK, scenario};
 use crate::sweep::sweep;
 
 /// So many puts of that size over three keys.
@@ -80,6 +80,13 @@ scenarios! {
     rotate_with_background_work: ALL, |name, levels| {
         scenario(name, levels, steps(&[&[Open], &puts(3, 2500), &[Jobs], &puts(2, 2500), &[Jobs]]))
             .after(steps(&[&fresh(3), &[Close]]))
+    };
+    fill_the_memtable_before_the_log: CROWDED, |name, levels| {
+        scenario(name, levels, steps(&[&[Open], &puts(7, 300), &[Look, Drop]])).after(steps(&[&fresh(3), &[Close]]))
+    };
+    fill_the_memtable_with_background_work: CROWDED, |name, levels| {
+        let some = puts(4, 300);
+        scenario(name, levels, steps(&[&[Open], &some, &[Jobs], &some, &[Jobs, Sync, Close]])).after(steps(&[&fresh(3), &[Close]]))
     };
     rotate_and_close: TWO, |name, levels| {
         scenario(name, levels, steps(&[&[Open], &puts(4, 2500), &[Close]])).after(steps(&[&fresh(3), &[Close]]))

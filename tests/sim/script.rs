@@ -13,6 +13,7 @@ pub(crate) const VALUE_LEN_MAX: usize = 20_000;
 pub(crate) const LOG_LEN: u64 = 8 << 10;
 /// Large enough that memtables are sealed by a step or a full log, not behind the script's back.
 const MEMTABLE_LEN: u64 = 16 << 10;
+const CROWDED_MEMTABLE_LEN: u64 = 600;
 const BLOCK_LEN: u32 = 64;
 /// The limit of unsynced bytes at `Periodic`.
 pub(crate) const PERIODIC_BYTES: u64 = 4096;
@@ -23,14 +24,18 @@ pub(crate) enum Level {
     Sync,
     Periodic,
     OsCache,
+    /// `OsCache` with memtables that are full long before their log file is: the log is ended with room left in it.
+    Crowded,
 }
 
-use Level::{OsCache, Periodic, Sync};
+use Level::{Crowded, OsCache, Periodic, Sync};
 
 /// Where the level makes no difference.
 pub(crate) const ONE: &[Level] = &[Sync];
 pub(crate) const TWO: &[Level] = &[Sync, OsCache];
 pub(crate) const ALL: &[Level] = &[Sync, Periodic, OsCache];
+/// Where it is the memtable that ends a generation.
+pub(crate) const CROWDED: &[Level] = &[Crowded];
 /// Where it is only of interest below `Sync`.
 pub(crate) const WEAK: &[Level] = &[Periodic, OsCache];
 
@@ -39,15 +44,16 @@ impl Level {
         let durability = match self {
             Sync => Durability::Sync,
             Periodic => Durability::Periodic { delay: Duration::from_millis(100), bytes: PERIODIC_BYTES },
-            OsCache => Durability::OsCache,
+            OsCache | Crowded => Durability::OsCache,
         };
+        let memtable_len = if self == Crowded { CROWDED_MEMTABLE_LEN } else { MEMTABLE_LEN };
         Options::new()
             .env(disk.env())
             .durability(durability)
             .manual_jobs()
             .memory_budget(64 << 10)
             .max_value_size(VALUE_LEN_MAX as u64)
-            .sizes(LOG_LEN, MEMTABLE_LEN, BLOCK_LEN)
+            .sizes(LOG_LEN, memtable_len, BLOCK_LEN)
     }
 }
 
