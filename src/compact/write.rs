@@ -121,3 +121,6 @@ fn sources(inputs: &Inputs<'_>, bucket: BucketId) -> Merge {
     let segments = inputs.segments.iter().map(|segment| Source::Segment(segment::Cursor::new(Arc::clone(segment), bucket)));
     Merge::new(memtable.into_iter().chain(segments).collect())
 }
+
+#[cfg(test)]
+mod tests;

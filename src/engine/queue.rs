@@ -131,3 +131,6 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,6 @@ impl Tail {
         Ok(self.durable())
     }
 }
+
+#[cfg(test)]
+mod tests;
