@@ -50,5 +50,6 @@ mod ledger;
 mod pairs;
 mod scenarios;
 mod script;
+mod silent;
 mod sweep;
 mod world;

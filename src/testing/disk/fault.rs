@@ -65,6 +65,16 @@ pub enum Fault {
     SyncFailReverts,
     /// The sync fails and nothing is lost: the next one works.
     SyncFailOnce,
+    /// A write that says ok and reaches nothing.
+    LostWrite,
+    /// A write that says ok and lands a sector further.
+    MisplacedWrite,
+    /// A write of which one sector, the last, keeps what was there before.
+    StaleSector,
+    /// One bit of what is read is wrong; the disk is not.
+    FlippedRead,
+    /// One bit of a map is wrong; the disk is not.
+    FlippedMap,
 }
 
 impl Call {
@@ -81,6 +91,10 @@ impl Call {
 }
 
 impl Fault {
+    /// What no call complains of: to be found by checksums, or to be harmless.
+    pub const SILENT: [Self; 5] = [Self::LostWrite, Self::MisplacedWrite, Self::StaleSector, Self::FlippedRead, Self::FlippedMap];
+
+    /// What a call answers, or is seen to do.
     pub const ALL: [Self; 13] = [
         Self::Eio,
         Self::EioAfterWrite,
@@ -113,6 +127,9 @@ impl Fault {
             Self::ShortIo => matches!(call, Call::ReadAt | Call::WriteAt),
             Self::ZeroWrite | Self::EioAfterWrite => call == Call::WriteAt,
             Self::SyncFailKeepsCache | Self::SyncFailReverts | Self::SyncFailOnce => call.class() == Class::Sync,
+            Self::LostWrite | Self::MisplacedWrite | Self::StaleSector => call == Call::WriteAt,
+            Self::FlippedRead => call == Call::ReadAt,
+            Self::FlippedMap => call == Call::Map,
         }
     }
 
@@ -135,8 +152,14 @@ impl Fault {
             Self::Emfile => 24,
             Self::Enomem => 12,
             Self::Eintr => 4,
-            // These two are no errors; a caller that asks for one anyway gets what std makes of a write of nothing.
-            Self::ShortIo | Self::ZeroWrite => return io::ErrorKind::WriteZero.into(),
+            // These are no errors; a caller that asks for one anyway gets what std makes of a write of nothing.
+            Self::ShortIo
+            | Self::ZeroWrite
+            | Self::LostWrite
+            | Self::MisplacedWrite
+            | Self::StaleSector
+            | Self::FlippedRead
+            | Self::FlippedMap => return io::ErrorKind::WriteZero.into(),
         })
     }
 }
@@ -153,7 +176,7 @@ pub struct Injection {
 }
 
 /// What becomes of a call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Go,
     Fail(Fault),

@@ -16,6 +16,17 @@ use crate::env::{File, Fs, Lock, LockMode};
 const BAD_FILE: i32 = 9;
 
 /// One call, for the counter, the plan of faults and the trace.
+/// What a disk writes as a whole.
+const SECTOR_LEN: usize = 512;
+
+/// Turns one bit, which one depends on `salt` alone.
+fn flip(bytes: &mut [u8], salt: u64) {
+    let at = std::hash::BuildHasher::hash_one(&ORDER, (salt, bytes.len())) as usize;
+    if let Some(byte) = bytes.len().checked_sub(1).and_then(|last| bytes.get_mut(at / 8 % (last + 1))) {
+        *byte ^= 1 << (at % 8);
+    }
+}
+
 /// Shuffles listings, in the same way in every run.
 const ORDER: std::hash::BuildHasherDefault<std::collections::hash_map::DefaultHasher> = std::hash::BuildHasherDefault::new();
 
@@ -204,8 +215,14 @@ impl File for SimFile {
                 let half = there.div_ceil(2);
                 return Ok(content.read(&mut buffer[..half], offset));
             }
-            verdict.check()?;
-            Ok(content.read(buffer, offset))
+            if verdict != Verdict::Fail(Fault::FlippedRead) {
+                verdict.check()?;
+            }
+            let count = content.read(buffer, offset);
+            if verdict == Verdict::Fail(Fault::FlippedRead) {
+                flip(&mut buffer[..count], offset);
+            }
+            Ok(count)
         })
     }
 
@@ -220,6 +237,12 @@ impl File for SimFile {
                     // That there may be no space for the half either changes nothing: the call fails already.
                     let _ = state.write(self.hold.id, &bytes[..half], offset);
                     verdict.check().map(|()| half)
+                }
+                Verdict::Fail(Fault::LostWrite) => Ok(bytes.len()),
+                Verdict::Fail(Fault::MisplacedWrite) => state.write(self.hold.id, bytes, offset + SECTOR_LEN as u64),
+                Verdict::Fail(Fault::StaleSector) => {
+                    let kept = bytes.len().saturating_sub(1) / SECTOR_LEN * SECTOR_LEN;
+                    state.write(self.hold.id, &bytes[..kept], offset).map(|_| bytes.len())
                 }
                 Verdict::Fail(Fault::EioAfterWrite) => {
                     let _ = state.write(self.hold.id, bytes, offset);
@@ -265,10 +288,14 @@ impl File for SimFile {
     }
 
     fn map(&self) -> io::Result<Arc<dyn AsRef<[u8]> + Send + Sync>> {
-        let id = self.hold.id;
+        let (id, number) = (self.hold.id, self.hold.disk.calls());
         let bytes = self.call(Call::Map, 0, 0, |state, verdict| {
-            verdict.check()?;
-            let bytes = state.inode(id).cache.to_vec();
+            let mut bytes = state.inode(id).cache.to_vec();
+            if verdict == Verdict::Fail(Fault::FlippedMap) {
+                flip(&mut bytes, number);
+            } else {
+                verdict.check()?;
+            }
             state.hold(id);
             state.maps += 1;
             Ok(bytes)

@@ -200,3 +200,31 @@ fn every_fault_applies_somewhere_and_has_its_kind() {
     use io::ErrorKind::{FileTooLarge, Interrupted, OutOfMemory, QuotaExceeded, StorageFull};
     assert_eq!(kinds, [StorageFull, QuotaExceeded, FileTooLarge, OutOfMemory, Interrupted]);
 }
+
+#[test]
+fn silent_faults_say_ok() {
+    let disk = SimDisk::new(1);
+    let file = disk.env().fs.create_new(Path::new("/f")).unwrap();
+    file.write_at(&[1; 1024], 0).unwrap();
+    let content = || disk.read_file(Path::new("/f")).unwrap();
+    let mut expected = vec![1; 1024];
+    next_call(&disk, Fault::LostWrite, false);
+    assert_eq!(file.write_at(&[2; 600], 0).unwrap(), 600);
+    assert_eq!(content(), expected);
+    next_call(&disk, Fault::StaleSector, false);
+    assert_eq!(file.write_at(&[3; 600], 0).unwrap(), 600);
+    expected[..512].fill(3);
+    assert_eq!(content(), expected);
+    next_call(&disk, Fault::MisplacedWrite, false);
+    assert_eq!(file.write_at(&[4; 100], 0).unwrap(), 100);
+    expected[512..612].fill(4);
+    assert_eq!(content(), expected);
+    let mut buffer = vec![0; 1024];
+    next_call(&disk, Fault::FlippedRead, false);
+    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 1024);
+    assert_eq!(buffer.iter().zip(&expected).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>(), 1);
+    next_call(&disk, Fault::FlippedMap, false);
+    let map = file.map().unwrap();
+    assert_eq!((*map).as_ref().iter().zip(&expected).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>(), 1);
+    assert_eq!(content(), expected, "the disk is right");
+}
