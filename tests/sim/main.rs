@@ -7,7 +7,8 @@
 //!   sticky, then left, killed or cut off; the script stopped after each step), and what must hold after each: a prefix
 //!   of the commits with everything acknowledged as durable, numbers that go on, reads that agree, `verify`, a second and
 //!   a third open, no orphans, no leaks.
-//! - `damage`: bytes that change at rest; `full_disk`: space that ends and comes back.
+//! - `damage`: bytes that change at rest; `full_disk`: space that ends and comes back; `pairs`: two faults close to each other;
+//!   `silent`: disks that lie.
 //!
 //! A failure names its case; `SIM_CASE='<case>' cargo test --test sim <scenario> -- --nocapture` runs that one alone, with
 //! all its calls. Every scenario prints how many cases it ran.
@@ -23,6 +24,7 @@
 //! | K7 damage in the middle taken for the end | `damage`: every bit of a log |
 //! | K9 a torn last record refuses to open; K18 zeros | `damage`: a log that ends anywhere; `recover_a_tail_of_zeros` |
 //! | K10 log released too early | `flush_*`, `rotate_*` with a fault in the flush, then work again, then a cut |
+//! | K11 logs replayed in the order of a listing | every listing of the simulated disk is in another order, all |
 //! | K12 the number of a failed write given to another | every write fault, then a write, then a cut |
 //! | K13 acknowledged before the sync | crash at every call, policy LoseAll, level Sync |
 //! | K20 no directory sync; K24 metadata before data; K27 length before data | the policies that part names from data, all |
@@ -33,14 +35,14 @@
 //! | K29 a failed sync tried again; K30 the error told once | the three sync flavours at every sync, then left or cut |
 //! | K31 an error once, then closed as if whole | every fault once, then a close |
 //! | K32 full for ever; K34 a file per restart | `full_disk` |
+//! | K16 other bytes adopted; stale and misplaced writes | `silent` |
 //! | K36 a write that takes nothing | ZeroWrite at every write |
 //! | K38 the deleted comes back; K41 numbers forgotten | `purge_over_flush_and_merge`, `delete_everything_and_merge` |
 //! | K42 recovered number too low | `damage`: many reopens after a bulk load |
 //! | K57, K58 hostile bytes | `damage`: a directory edited at random |
 //! | K60 a call that only the next open finds broken | every prefix of every scenario, closed, dropped and killed |
 //!
-//! Not here: K4 and K16 (no log is recycled; segments and logs name themselves, which the edited directories try), K11 (the
-//! simulated disk lists in order), K14, K28 (real processes), K37 (out of scope), and the ids from K39 on that are about
+//! Not here: K4 (no log is recycled), K14, K28 (real processes), K37 (out of scope), and the ids from K39 on that are about
 //! time, watches and threads.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
