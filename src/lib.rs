@@ -48,6 +48,7 @@ pub(crate) mod env;
 #[doc(hidden)]
 pub mod env;
 pub(crate) mod error;
+pub(crate) mod hash;
 pub(crate) mod key;
 pub(crate) mod number;
 pub(crate) mod report;
@@ -64,6 +65,7 @@ pub(crate) mod clock;
 pub(crate) mod compact;
 pub(crate) mod merge;
 pub(crate) mod retention;
+pub(crate) mod run;
 pub(crate) mod view;
 
 pub(crate) mod engine;

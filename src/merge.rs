@@ -8,15 +8,15 @@
 
 use crate::entry::{Meta, Value};
 use crate::error::Result;
-use crate::{memtable, segment};
+use crate::{memtable, run};
 
 /// A sorted source of one bucket's entries.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// Entries in memory.
     Memtable(memtable::Cursor),
-    /// Entries in a file.
-    Segment(segment::Cursor),
+    /// Entries in files.
+    Run(run::Cursor),
 }
 
 impl Source {
@@ -26,7 +26,7 @@ impl Source {
                 cursor.seek(key);
                 Ok(())
             }
-            Self::Segment(cursor) => cursor.seek(key),
+            Self::Run(cursor) => cursor.seek(key),
         }
     }
 
@@ -36,21 +36,21 @@ impl Source {
                 cursor.next();
                 Ok(())
             }
-            Self::Segment(cursor) => cursor.next(),
+            Self::Run(cursor) => cursor.next(),
         }
     }
 
     fn key(&self) -> Option<&[u8]> {
         match self {
-            Self::Memtable(cursor) => cursor.entry().map(|(key, ..)| key),
-            Self::Segment(cursor) => cursor.entry().map(|entry| entry.key),
+            Self::Memtable(cursor) => cursor.entry().map(|entry| entry.key),
+            Self::Run(cursor) => cursor.entry().map(|entry| entry.key),
         }
     }
 
     fn entry(&self, values: Values) -> Option<(Meta, Value, u64)> {
         match self {
-            Self::Memtable(cursor) => cursor.entry().map(|(_, meta, value)| (*meta, value.clone(), value.len() as u64)),
-            Self::Segment(cursor) => cursor.entry().map(|entry| {
+            Self::Memtable(cursor) => cursor.entry().map(|entry| (entry.meta, entry.value(), entry.value.len() as u64)),
+            Self::Run(cursor) => cursor.entry().map(|entry| {
                 let value = if values == Values::Take { entry.value() } else { Value::empty() };
                 (entry.meta, value, entry.value.len() as u64)
             }),

@@ -19,7 +19,8 @@ use crate::memtable::{self, Memtable};
 use crate::merge::{Merge, Source};
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::retention::Rules;
-use crate::segment::{self, Segment};
+use crate::run::{self, Run};
+use crate::segment::Segment;
 
 /// One picture of the store. In each list the newest comes first, so the first entry found of a key is its newest.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct View {
     /// The log file that holds the same commits as `active`.
     pub(crate) active_log: FileNumber,
     pub(crate) sealed: Vec<Arc<Sealed>>,
-    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) runs: Vec<Arc<Run>>,
     pub(crate) buckets: Arc<Buckets>,
 }
 
@@ -80,12 +81,17 @@ impl View {
         self.memtables().map(|memtable| memtable.bytes()).sum()
     }
 
+    /// The files of all runs; one that several parts name comes several times.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.runs.iter().flat_map(|run| run.parts()).map(|part| &part.segment)
+    }
+
     /// Everything of one bucket up to `visible`, in order.
     pub(crate) fn merge(&self, bucket: BucketId, visible: CommitNumber) -> Merge {
         let memtables =
             self.memtables().map(|memtable| Source::Memtable(memtable::Cursor::new(Arc::clone(memtable), bucket, visible)));
-        let segments = self.segments.iter().map(|segment| Source::Segment(segment::Cursor::new(Arc::clone(segment), bucket)));
-        Merge::new(memtables.chain(segments).collect())
+        let runs = self.runs.iter().map(|run| Source::Run(run::Cursor::new(Arc::clone(run), bucket)));
+        Merge::new(memtables.chain(runs).collect())
     }
 }
 

@@ -10,17 +10,18 @@ use crate::memtable::{self, Memtable};
 use crate::merge::{Group, Merge, Source, Values};
 use crate::number::{BucketId, CommitNumber, Revision};
 use crate::retention::{self, Fate, retain};
-use crate::segment::{self, Builder, Segment, Summary};
+use crate::run::{self, Run};
+use crate::segment::{Builder, Summary};
 use crate::view::rules;
 
 /// What is merged.
 pub(crate) struct Inputs<'a> {
     /// Asked once per key: whether to give up.
     pub(crate) stop: &'a dyn Fn() -> bool,
-    /// Newer than all of `segments`.
+    /// Newer than all of `runs`.
     pub(crate) memtable: Option<&'a Arc<Memtable>>,
     /// Newest first, neighbours in age.
-    pub(crate) segments: &'a [Arc<Segment>],
+    pub(crate) runs: &'a [Arc<Run>],
     /// Nothing older of any key exists outside these inputs.
     pub(crate) hold_oldest: bool,
     /// By id, as of a flushed commit. Entries of buckets that are not here belong to deleted ones and go.
@@ -102,14 +103,17 @@ fn check_count(inputs: &Inputs<'_>, read: u64) -> Result<()> {
         return Ok(());
     }
     let live = |bucket: BucketId| inputs.buckets.binary_search_by_key(&bucket, |state| state.id).is_ok();
-    let sections = inputs.segments.iter().flat_map(|segment| segment.sections());
+    let parts = inputs.runs.iter().flat_map(|run| run.parts());
+    let sections = parts.flat_map(|part| part.segment.sections());
     let expected: u64 = sections.filter(|section| live(section.bucket)).map(|section| section.entries).sum();
     if read == expected { Ok(()) } else { Err(corrupt(inputs, format!("read {read} of {expected} entries"))) }
 }
 
 fn corrupt(inputs: &Inputs<'_>, what: String) -> Error {
-    match inputs.segments.first() {
-        Some(newest) => Error::corrupt(newest.path(), 0, format!("{what}, in this segment or one that is merged with it")),
+    match inputs.runs.first().and_then(|run| run.parts().first()) {
+        Some(newest) => {
+            Error::corrupt(newest.segment.path(), 0, format!("{what}, in this segment or one that is merged with it"))
+        }
         None => Error::new(ErrorKind::Corrupt, what),
     }
 }
@@ -118,8 +122,8 @@ fn sources(inputs: &Inputs<'_>, bucket: BucketId) -> Merge {
     let everything = CommitNumber(u64::MAX);
     let memtable =
         inputs.memtable.map(|memtable| Source::Memtable(memtable::Cursor::new(Arc::clone(memtable), bucket, everything)));
-    let segments = inputs.segments.iter().map(|segment| Source::Segment(segment::Cursor::new(Arc::clone(segment), bucket)));
-    Merge::new(memtable.into_iter().chain(segments).collect())
+    let runs = inputs.runs.iter().map(|run| Source::Run(run::Cursor::new(Arc::clone(run), bucket)));
+    Merge::new(memtable.into_iter().chain(runs).collect())
 }
 
 #[cfg(test)]

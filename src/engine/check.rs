@@ -23,7 +23,7 @@ impl Core {
             self.view.load_full()
         };
         report.files += 1;
-        for segment in &view.segments {
+        for segment in view.segments() {
             segment.verify(&mut |bytes, blocks, entries| {
                 report.bytes += bytes;
                 report.blocks += blocks;

@@ -275,7 +275,8 @@ impl Core {
                 Request::Write(write) => {
                     let Ok(Answer::Written(revision)) = answers[*at] else { unreachable!("an accepted write has its revision") };
                     let meta = Meta { revision, flags: write.flags, created: now, deadline: 0, origin: Revision::NONE };
-                    view.active.insert(write.bucket, &write.key, number, meta, write.value.clone());
+                    let hash = self.hasher.hash(write.bucket, &write.key);
+                    view.active.insert(write.bucket, &write.key, hash, number, meta, &write.value);
                 }
                 Request::CreateBucket(spec) => {
                     let id = leader.next_bucket;

@@ -22,6 +22,7 @@ use crate::clock::StoreClock;
 use crate::env::sync::{AtomicBool, Mutex, MutexGuard};
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::hash::KeyHasher;
 use crate::number::{BucketId, FileNumber};
 use crate::report::RecoveryReport;
 use crate::view::View;
@@ -34,6 +35,7 @@ pub(super) struct Core {
     pub(super) directory: PathBuf,
     pub(super) settings: Settings,
     pub(super) store: u128,
+    pub(super) hasher: KeyHasher,
     pub(super) report: RecoveryReport,
     pub(super) clock: StoreClock,
     pub(super) health: Health,
@@ -80,6 +82,7 @@ impl Core {
         let tail = Tail::new(TailFile::of(&parts.leader.log), parts.view.visible());
         Self {
             store: parts.keeper.manifest().store,
+            hasher: KeyHasher::new(parts.keeper.manifest().store),
             env: parts.env,
             directory: parts.directory,
             settings: parts.settings,

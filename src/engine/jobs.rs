@@ -19,6 +19,7 @@ use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Manifest;
 use crate::number::FileNumber;
+use crate::run::Run;
 use crate::segment::Segment;
 use crate::spec::ClockPair;
 
@@ -86,8 +87,8 @@ impl Core {
             // A flush is finished even if the store is being closed: the close needs it.
             stop: &|| false,
             memtable: Some(&sealed.memtable),
-            segments: &[],
-            hold_oldest: view.segments.is_empty(),
+            runs: &[],
+            hold_oldest: view.runs.is_empty(),
             buckets: &sealed.buckets,
             now: self.now(),
         };
@@ -99,7 +100,7 @@ impl Core {
         self.install(segment.as_ref(), |manifest| manifest.flush(sealed, &logs, &output, self.clock_pair()))?;
         self.edit_view(|view| {
             view.sealed.retain(|other| !Arc::ptr_eq(other, sealed));
-            view.segments.splice(0..0, segment);
+            view.runs.splice(0..0, segment.map(|segment| Arc::new(Run::of(segment))));
         });
         let mut retired = self.retired.lock();
         retired.memtable(Arc::clone(&sealed.memtable));
@@ -113,7 +114,7 @@ impl Core {
 
     /// Merges segments if there are many; answers whether it did.
     pub(super) fn merge_step(&self) -> Result<bool> {
-        let sizes: Vec<u64> = self.view.load().segments.iter().map(|segment| segment.len()).collect();
+        let sizes: Vec<u64> = self.view.load().runs.iter().map(|run| run.len()).collect();
         match pick(&sizes) {
             Some(count) => self.merge(count),
             None => Ok(false),
@@ -125,7 +126,7 @@ impl Core {
         let _turn = self.merging.lock();
         self.health.check_sound()?;
         let view = self.view.load_full();
-        let inputs = view.segments.get(..count).unwrap_or_default();
+        let inputs = view.runs.get(..count).unwrap_or_default();
         if inputs.is_empty() {
             return Ok(false);
         }
@@ -133,21 +134,23 @@ impl Core {
         let (segment, output) = self.build(&Inputs {
             stop: &|| self.board.is_stopping(),
             memtable: None,
-            segments: inputs,
-            hold_oldest: count == view.segments.len(),
+            runs: inputs,
+            hold_oldest: count == view.runs.len(),
             buckets: &buckets,
             now: self.now(),
         })?;
-        let numbers: Vec<FileNumber> = inputs.iter().map(|segment| segment.number()).collect();
+        let merged = |run: &Arc<Run>| inputs.iter().any(|input| Arc::ptr_eq(input, run));
+        let segments = || inputs.iter().flat_map(|run| run.parts()).map(|part| &part.segment);
+        let numbers: Vec<FileNumber> = segments().map(|segment| segment.number()).collect();
         self.install(segment.as_ref(), |manifest| manifest.merge(&numbers, &output))?;
         self.edit_view(|view| {
             // Flushes may have put newer ones in front meanwhile.
-            let at = view.segments.iter().position(|segment| numbers.contains(&segment.number())).unwrap_or(0);
-            view.segments.retain(|segment| !numbers.contains(&segment.number()));
-            view.segments.splice(at..at, segment);
+            let at = view.runs.iter().position(merged).unwrap_or(0);
+            view.runs.retain(|run| !merged(run));
+            view.runs.splice(at..at, segment.map(|segment| Arc::new(Run::of(segment))));
         });
         let mut retired = self.retired.lock();
-        for segment in inputs {
+        for segment in segments() {
             retired.segment(Arc::clone(segment));
         }
         Ok(true)
@@ -278,7 +281,7 @@ fn run_merge(core: &Core) {
     let mut failed_on = None;
     loop {
         let seen = core.board.calls();
-        let newest = core.view.load().segments.first().map(|segment| segment.number());
+        let newest = core.view.load().segments().next().map(|segment| segment.number());
         if newest.is_some() && newest != failed_on {
             match core.merge_step() {
                 Ok(merged) => {

@@ -68,8 +68,9 @@ impl Core {
         if !accept(pre_read, &present) {
             return Ok(Settled::ReadAgain);
         }
+        let hash = self.hasher.hash(write.bucket, &write.key);
         let newest = view.memtables().find_map(|memtable| {
-            memtable.with_newest(write.bucket, &write.key, CommitNumber(u64::MAX), |commit, meta, _| (commit, *meta))
+            memtable.with_newest(write.bucket, &write.key, hash, CommitNumber(u64::MAX), |found| (found.commit, found.meta))
         });
         Ok(Settled::Known(match newest.filter(|(commit, _)| *commit > pre_read.at) {
             Some((_, meta)) => Found::Entry { revision: meta.revision, is_value: meta.flags.is_put(), deadline: meta.deadline },

@@ -186,9 +186,9 @@ impl Engine {
             buckets: view.buckets.all(visible).count(),
             memtable_bytes: view.memtable_bytes(),
             sealed_memtables: view.sealed.len(),
-            segments: view.segments.len(),
-            segment_bytes: view.segments.iter().map(|segment| segment.len()).sum(),
-            segment_entries: view.segments.iter().map(|segment| segment.entries()).sum(),
+            segments: view.segments().count(),
+            segment_bytes: view.segments().map(|segment| segment.len()).sum(),
+            segment_entries: view.segments().map(|segment| segment.entries()).sum(),
             poisoned: self.core.health.is_poisoned(),
             job_error: self.core.board.error().map(|error| error.to_string()),
         })
@@ -234,8 +234,8 @@ impl Engine {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn merge_all(&self) -> Result<()> {
         self.core.health.check_open()?;
-        let segments = self.core.view.load().segments.len();
-        self.core.merge(segments).map(|_| ())
+        let runs = self.core.view.load().runs.len();
+        self.core.merge(runs).map(|_| ())
     }
 }
 

@@ -102,17 +102,19 @@ impl Core {
         let rules = rules(state, self.reader_now(state));
         let seen = |meta: &Meta| Judge::new(&rules).see(meta) == Sight::Visible;
         let mut read = Some(read);
+        let hash = self.hasher.hash(state.id, key);
         let mut take = |meta: &Meta, bytes: &[u8], value: &dyn Fn() -> Value| {
             let read = read.take().filter(|_| seen(meta))?;
             Some(read(meta, bytes, value))
         };
         for memtable in view.memtables() {
-            let found = memtable.with_newest(state.id, key, visible, |_, meta, value| take(meta, value, &|| value.clone()));
+            let found =
+                memtable.with_newest(state.id, key, hash, visible, |found| take(&found.meta, found.value, &|| found.to_value()));
             if let Some(answer) = found {
                 return Ok(answer);
             }
         }
-        for segment in &view.segments {
+        for segment in view.runs.iter().filter_map(|run| run.find(state.id, key)) {
             if let Some(found) = segment.newest(state.id, key)? {
                 return Ok(take(&found.meta, found.value, &|| found.to_value()));
             }

@@ -26,6 +26,7 @@ use crate::manifest::{self, BucketState, Manifest, SegmentRef};
 use crate::memtable::Memtable;
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::report::RecoveryReport;
+use crate::run::Run;
 use crate::segment::{Expected, Identity, Segment};
 use crate::view::{Buckets, View};
 use crate::wal::{self, DurabilityClass, LogFile, LogFileOptions, RecordWriter};
@@ -220,8 +221,9 @@ impl Recovery<'_> {
         }
         segments.splice(0..0, built.map(|(segment, _)| segment));
         report.clean &= replayed.end.torn.is_none();
-        let active = Arc::new(Memtable::new(last.next(), last));
-        let view = View { active, active_log: floor, sealed: Vec::new(), segments, buckets: Arc::new(Buckets::new(&buckets)) };
+        let active = Arc::new(Memtable::new(last.next(), last, self.settings.memtable_len));
+        let runs = segments.into_iter().map(|segment| Arc::new(Run::of(segment))).collect();
+        let view = View { active, active_log: floor, sealed: Vec::new(), runs, buckets: Arc::new(Buckets::new(&buckets)) };
         Ok((LeaderParts { next: last.next(), next_bucket, buckets }, view))
     }
 
@@ -272,7 +274,7 @@ impl Recovery<'_> {
         let inputs = crate::compact::Inputs {
             stop: &|| false,
             memtable: Some(memtable),
-            segments: &[],
+            runs: &[],
             hold_oldest: segments.is_empty(),
             buckets: &buckets,
             now: clock.now(self.env.clock.monotonic()),

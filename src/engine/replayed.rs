@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::directory::Listing;
 use super::settings::Settings;
-use crate::entry::Value;
 use crate::env::{Env, read_whole};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hash::KeyHasher;
 use crate::manifest::{BucketState, Manifest};
 use crate::memtable::Memtable;
 use crate::number::{BucketId, CommitNumber, FileNumber};
@@ -44,7 +44,8 @@ impl Replayed {
         let first = manifest.flushed.next();
         let mut replay = Replay {
             flushed: manifest.flushed,
-            memtable: Memtable::new(first, manifest.flushed),
+            memtable: Memtable::new(first, manifest.flushed, settings.memtable_len),
+            hasher: KeyHasher::new(manifest.store),
             buckets: manifest.buckets.iter().map(|state| (state.id, state.clone())).collect(),
             next_bucket: manifest.next_bucket,
             clock: manifest.clock,
@@ -97,6 +98,7 @@ impl Replayed {
 struct Replay {
     flushed: CommitNumber,
     memtable: Memtable,
+    hasher: KeyHasher,
     buckets: BTreeMap<BucketId, BucketState>,
     next_bucket: BucketId,
     clock: ClockPair,
@@ -125,7 +127,8 @@ impl Replay {
                         state.last_revision = meta.revision;
                     }
                     state.deadlines_seen |= meta.deadline > 0;
-                    self.memtable.insert(bucket, key, commit, meta, Value::copy_of(value));
+                    let hash = self.hasher.hash(bucket, key);
+                    self.memtable.insert(bucket, key, hash, commit, meta, value);
                 }
             }
             Change::CreateBucket { id, spec } => {

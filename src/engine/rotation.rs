@@ -70,7 +70,7 @@ impl Core {
         let through = CommitNumber(leader.next.0 - 1);
         self.edit_view(|view| {
             let memtable = Arc::clone(&view.active);
-            view.active = Arc::new(Memtable::new(leader.next, memtable.visible()));
+            view.active = Arc::new(Memtable::new(leader.next, memtable.visible(), self.settings.memtable_len));
             view.active_log = leader.log.number();
             let sealed = Sealed { memtable, log: log.number(), through, buckets, next_bucket: leader.next_bucket };
             view.sealed.insert(0, Arc::new(sealed));

@@ -16,7 +16,7 @@
 //! A bucket: varint id; specification; varints commit of its creation, commit of its last change, last revision, floor, commit
 //! of the last purge-all, as-of floor, watch floor; varint count of eras and for each: varint commit, varint through, u8 depth,
 //! varint cutoff; u8 deadlines seen (0 or 1); varints deadline and revision of the cursor; varint count of ends and for each:
-//! u64 incarnation, varint revision.
+//! u64 incarnation, varint revision; u8 whether its size is known (0 or 1), and if so varint bytes and varint store time as of which.
 //!
 //! The file is replaced as a whole and never torn. A reader refuses it
 //! - MANIFEST-1: as corrupt, if the header does not verify, the length of the file is not that of header and body, or the body
@@ -30,7 +30,7 @@
 
 use crate::checksum::checksum;
 use crate::codec::{DecodeError, Reader, put_varint};
-use crate::manifest::{BucketState, ENDS_MAX, Manifest, SegmentRef};
+use crate::manifest::{BucketSize, BucketState, ENDS_MAX, Manifest, SegmentRef};
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::spec::{BucketSpec, ClockPair, Era};
 
@@ -143,6 +143,10 @@ impl BucketState {
             out.extend_from_slice(&incarnation.to_le_bytes());
             put_varint(out, revision.0);
         }
+        out.push(self.size.is_some().into());
+        if let Some(size) = self.size {
+            put_varints(out, &[size.bytes, size.as_of]);
+        }
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -160,8 +164,16 @@ impl BucketState {
             deadlines_seen: truth(reader, "whether deadlines were seen")?,
             cursor: (reader.varint("the cursor's deadline")?, revision(reader, "the cursor's revision")?),
             ends: decode_ends(reader)?,
+            size: decode_size(reader)?,
         })
     }
+}
+
+fn decode_size(reader: &mut Reader<'_>) -> Result<Option<BucketSize>, DecodeError> {
+    if !truth(reader, "whether a bucket's size is known")? {
+        return Ok(None);
+    }
+    Ok(Some(BucketSize { bytes: reader.varint("bytes of a bucket")?, as_of: reader.varint("store time of a bucket's size")? }))
 }
 
 fn encode_header(version: u32, body: &[u8]) -> Vec<u8> {

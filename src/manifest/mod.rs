@@ -77,6 +77,52 @@ pub(crate) struct BucketState {
     pub(crate) cursor: (u64, Revision),
     /// Its last revision at the end of each of the last incarnations in which it changed; oldest first, at most [`ENDS_MAX`].
     pub(crate) ends: Vec<(u64, Revision)>,
+    /// What its retained entries take, exactly, where `max_bytes` asks for it and it has been counted.
+    pub(crate) size: Option<BucketSize>,
+}
+
+/// What a bucket's retained entries take: key + value + 32 for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BucketSize {
+    pub(crate) bytes: u64,
+    /// Entries that expired after this store time are still counted.
+    pub(crate) as_of: u64,
+}
+
+/// A place in the order of a run: bucket, then key.
+type Bound = (BucketId, Box<[u8]>);
+
+/// Which entries of a segment count: those from `from` on and below `to`, in the order of bucket and key.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct LiveRange {
+    from: Option<Bound>,
+    to: Option<Bound>,
+}
+
+impl LiveRange {
+    /// All of them.
+    pub(crate) const ALL: Self = Self { from: None, to: None };
+
+    pub(crate) const fn new(from: Option<Bound>, to: Option<Bound>) -> Self {
+        Self { from, to }
+    }
+
+    pub(crate) fn from(&self) -> Option<(BucketId, &[u8])> {
+        self.from.as_ref().map(|(bucket, key)| (*bucket, &**key))
+    }
+
+    pub(crate) fn to(&self) -> Option<(BucketId, &[u8])> {
+        self.to.as_ref().map(|(bucket, key)| (*bucket, &**key))
+    }
+
+    pub(crate) fn holds(&self, bucket: BucketId, key: &[u8]) -> bool {
+        self.from().is_none_or(|from| from <= (bucket, key)) && !self.ends_before(bucket, key)
+    }
+
+    /// Nothing from the key on is in it.
+    pub(crate) fn ends_before(&self, bucket: BucketId, key: &[u8]) -> bool {
+        self.to().is_some_and(|to| to <= (bucket, key))
+    }
 }
 
 /// A segment that is part of the store.
@@ -106,6 +152,7 @@ impl BucketState {
             deadlines_seen: false,
             cursor: (0, Revision::NONE),
             ends: Vec::new(),
+            size: None,
         }
     }
 }

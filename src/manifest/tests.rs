@@ -33,6 +33,7 @@ fn bucket(id: u64, name: &str) -> BucketState {
         deadlines_seen: true,
         cursor: (14, Revision(15)),
         ends: vec![(0x1716_1514_1312_1110, Revision(16))],
+        size: None,
     }
 }
 
@@ -63,9 +64,9 @@ fn a_manifest_has_these_bytes() {
     let expected = concat!(
         "414e4e414c534d46",
         "01000000",
-        "7c000000",
-        "8e05311f",
-        "e8790bad",
+        "7e000000",
+        "760727fd",
+        "30a2e4fd",
         "000102030405060708090a0b0c0d0e0f",
         "2021222324252627",
         "00401e1f20",
@@ -76,12 +77,12 @@ fn a_manifest_has_these_bytes() {
         "03040506070809",
         "010a0b0c0d",
         "010e0f",
-        "01101112131415161710",
+        "0110111213141516171000",
         "0201620100000000000000",
         "03040506070809",
         "010a0b0c0d",
         "010e0f",
-        "01101112131415161710",
+        "0110111213141516171000",
         "02",
         "32ac026061626333",
         "0c040000000001",
@@ -298,6 +299,7 @@ fn any_bucket() -> impl Strategy<Value = BucketState> {
                 deadlines_seen,
                 cursor: (numbers[7], Revision(last)),
                 ends: ends.into_iter().map(|(incarnation, revision)| (incarnation, Revision(revision))).collect(),
+                size: (last % 3 == 0).then_some(BucketSize { bytes: last, as_of: last / 2 }),
             }
         },
     )

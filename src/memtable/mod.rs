@@ -14,7 +14,7 @@ mod cursor;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, CursorEntry};
 
 use std::borrow::Borrow;
 use std::cmp::Reverse;
@@ -36,6 +36,22 @@ pub(crate) struct Memtable {
     visible: AtomicU64,
     first: CommitNumber,
     bytes: AtomicU64,
+}
+
+/// An entry, in place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) commit: CommitNumber,
+    pub(crate) meta: Meta,
+    pub(crate) value: &'a [u8],
+    kept: &'a Value,
+}
+
+impl Found<'_> {
+    /// The value to keep.
+    pub(crate) fn to_value(self) -> Value {
+        self.kept.clone()
+    }
 }
 
 /// Where an entry stands in the order.
@@ -114,8 +130,10 @@ impl Ord for Slot {
 }
 
 impl Memtable {
-    /// An empty generation whose commits start at `first`, with everything up to `visible` already visible elsewhere.
-    pub(crate) fn new(first: CommitNumber, visible: CommitNumber) -> Self {
+    /// An empty generation whose commits start at `first`, with everything up to `visible` already visible elsewhere. `capacity` is about
+    /// how many bytes it is meant for; it takes more, at the price of slower lookups.
+    pub(crate) fn new(first: CommitNumber, visible: CommitNumber, capacity: u64) -> Self {
+        let _ = capacity;
         Self { entries: SkipMap::new(), visible: AtomicU64::new(visible.0), first, bytes: AtomicU64::new(0) }
     }
 
@@ -135,10 +153,11 @@ impl Memtable {
         self.visible.store(commit.0, Ordering::Release);
     }
 
-    /// Adds an entry; commits of one key must rise.
-    pub(crate) fn insert(&self, bucket: BucketId, key: &[u8], commit: CommitNumber, meta: Meta, value: Value) {
+    /// Adds an entry; commits of one key must rise. `hash` is the key's, by the store's hasher.
+    pub(crate) fn insert(&self, bucket: BucketId, key: &[u8], hash: u64, commit: CommitNumber, meta: Meta, value: &[u8]) {
+        let _ = hash;
         self.bytes.fetch_add(key.len() as u64 + value.len() as u64 + ENTRY_OVERHEAD, Ordering::Relaxed);
-        self.entries.insert(Slot { bucket, key: key.into(), commit }, Stored { meta, value });
+        self.entries.insert(Slot { bucket, key: key.into(), commit }, Stored { meta, value: Value::copy_of(value) });
     }
 
     /// Memory taken, about.
@@ -155,13 +174,17 @@ impl Memtable {
         &self,
         bucket: BucketId,
         key: &[u8],
+        hash: u64,
         visible: CommitNumber,
-        read: impl FnOnce(CommitNumber, &Meta, &Value) -> T,
+        read: impl FnOnce(Found<'_>) -> T,
     ) -> Option<T> {
+        let _ = hash;
         let wanted = (bucket, key, visible);
         let entry = self.entries.lower_bound(Bound::Included(&wanted as &dyn Place))?;
         let slot = entry.key();
-        (slot.bucket == bucket && *slot.key == *key).then(|| read(slot.commit, &entry.value().meta, &entry.value().value))
+        let stored = entry.value();
+        let found = || Found { commit: slot.commit, meta: stored.meta, value: &stored.value, kept: &stored.value };
+        (slot.bucket == bucket && *slot.key == *key).then(|| read(found()))
     }
 }
 

@@ -85,6 +85,17 @@ impl Cursor {
         self.settle(moved, Position::After)
     }
 
+    /// To the last entry whose key is below `key`, or to the last of all.
+    pub(crate) fn seek_before(&mut self, key: Option<&[u8]>) -> Result<()> {
+        match key {
+            Some(key) => {
+                self.seek(key)?;
+                self.prev()
+            }
+            None => self.seek_last(),
+        }
+    }
+
     /// To the first entry.
     #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     pub(crate) fn seek_first(&mut self) -> Result<()> {

@@ -22,7 +22,7 @@ pub(crate) mod reseal;
 mod verify;
 
 pub(crate) use builder::{Builder, Summary};
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, CursorEntry};
 pub(crate) use format::Identity;
 pub(crate) use reader::{Expected, Segment};
 

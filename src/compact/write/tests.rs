@@ -3,12 +3,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Inputs, write};
-use crate::entry::{Flags, Meta, Value};
+use crate::entry::{Flags, Meta};
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
+use crate::hash::KeyHasher;
 use crate::manifest::BucketState;
 use crate::memtable::Memtable;
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
+use crate::run::Run;
 use crate::segment::{Builder, Expected, Identity, Segment};
 use crate::spec::BucketSpec;
 
@@ -19,10 +21,11 @@ fn states(buckets: &[u64]) -> Vec<Arc<BucketState>> {
 
 /// A memtable with entries of (bucket, key), revisions rising.
 fn memtable(entries: &[(u64, &str)]) -> Arc<Memtable> {
-    let memtable = Memtable::new(CommitNumber(1), CommitNumber(0));
+    let memtable = Memtable::new(CommitNumber(1), CommitNumber(0), 1 << 20);
     for (number, (bucket, key)) in (1..).zip(entries) {
         let meta = Meta { revision: Revision(number), flags: Flags::put(), created: number, deadline: 0, origin: Revision::NONE };
-        memtable.insert(BucketId(*bucket), key.as_bytes(), CommitNumber(number), meta, Value::copy_of(key.as_bytes()));
+        let hash = KeyHasher::new(7).hash(BucketId(*bucket), key.as_bytes());
+        memtable.insert(BucketId(*bucket), key.as_bytes(), hash, CommitNumber(number), meta, key.as_bytes());
     }
     Arc::new(memtable)
 }
@@ -34,7 +37,7 @@ fn builder(env: &Env, number: u64) -> Result<Builder> {
 }
 
 fn flush(env: &Env, number: u64, memtable: &Arc<Memtable>, buckets: &[Arc<BucketState>]) -> Option<Arc<Segment>> {
-    let inputs = Inputs { stop: &|| false, memtable: Some(memtable), segments: &[], hold_oldest: true, buckets, now: 1 };
+    let inputs = Inputs { stop: &|| false, memtable: Some(memtable), runs: &[], hold_oldest: true, buckets, now: 1 };
     let summary = write(&inputs, &mut || builder(env, number)).unwrap().summary?;
     let identity = Identity { store: 7, number: FileNumber(number) };
     let expected = Expected { identity, len: summary.len, checksum: summary.checksum };
@@ -60,8 +63,8 @@ fn a_merge_gives_up_when_it_is_told_to() {
         keys.set(keys.get() + 1);
         keys.get() > 2
     };
-    let segments = [segment];
-    let inputs = Inputs { stop: &stop, memtable: None, segments: &segments, hold_oldest: true, buckets: &buckets, now: 1 };
+    let runs = [Arc::new(Run::of(segment))];
+    let inputs = Inputs { stop: &stop, memtable: None, runs: &runs, hold_oldest: true, buckets: &buckets, now: 1 };
     let error = write(&inputs, &mut || builder(&env, 2)).unwrap_err();
     assert_eq!((error.kind(), keys.get()), (ErrorKind::Closed, 3));
 }
@@ -72,12 +75,12 @@ fn newer_entries_come_from_newer_segments() {
     let buckets = states(&[1]);
     let old = flush(&env, 1, &memtable(&[(1, "a"), (1, "b")]), &buckets).unwrap();
     let new = flush(&env, 2, &memtable(&[(1, "x"), (1, "x"), (1, "x"), (1, "a")]), &buckets).unwrap();
-    let segments = [new, old];
-    let inputs = Inputs { stop: &|| false, memtable: None, segments: &segments, hold_oldest: true, buckets: &buckets, now: 1 };
+    let runs = [new, old].map(|segment| Arc::new(Run::of(segment)));
+    let inputs = Inputs { stop: &|| false, memtable: None, runs: &runs, hold_oldest: true, buckets: &buckets, now: 1 };
     let output = write(&inputs, &mut || builder(&env, 3)).unwrap();
     assert_eq!(output.summary.unwrap().entries, 3, "a, b and x");
-    let wrong = [Arc::clone(&segments[1]), Arc::clone(&segments[0])];
-    let inputs = Inputs { segments: &wrong, ..inputs };
+    let wrong = [Arc::clone(&runs[1]), Arc::clone(&runs[0])];
+    let inputs = Inputs { runs: &wrong, ..inputs };
     let error = write(&inputs, &mut || builder(&env, 4)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "the revisions of a rise: {error:?}");
 }

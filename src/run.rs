@@ -1,0 +1,195 @@
+//! A sorted run: parts of segment files, one after the other in the order of bucket and key, none overlapping another.
+//!
+//! A run is what a flush or merge wrote, minus what later merges have taken out of it: of each file only the *live range* counts. Files
+//! are not changed by that; the manifest says what is live, and a file goes when nothing of it is. For one key, everything in an earlier
+//! run of a view is newer than everything in a later one.
+//!
+//! Used by `merge` and `view`. Decides nothing about entries and opens no files.
+
+use std::sync::Arc;
+
+use crate::entry::{Meta, Value};
+use crate::error::Result;
+use crate::manifest::LiveRange;
+use crate::number::BucketId;
+use crate::segment::{self, Segment};
+
+/// The live range of one segment file.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) live: LiveRange,
+}
+
+/// Parts in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run {
+    parts: Vec<Part>,
+}
+
+impl Run {
+    /// Of parts that ascend and do not overlap.
+    pub(crate) const fn new(parts: Vec<Part>) -> Self {
+        Self { parts }
+    }
+
+    /// Of one whole file.
+    pub(crate) fn of(segment: Arc<Segment>) -> Self {
+        Self::new(vec![Part { segment, live: LiveRange::ALL }])
+    }
+
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Bytes of the files that it is made of, dead parts included.
+    pub(crate) fn len(&self) -> u64 {
+        self.parts.iter().map(|part| part.segment.len()).sum()
+    }
+
+    /// The one segment that can hold the key.
+    pub(crate) fn find(&self, bucket: BucketId, key: &[u8]) -> Option<&Segment> {
+        let index = self.first_at(bucket, key);
+        let part = self.parts.get(index)?;
+        part.live.holds(bucket, key).then_some(&*part.segment)
+    }
+
+    /// The first part that has not ended before the key.
+    fn first_at(&self, bucket: BucketId, key: &[u8]) -> usize {
+        // Almost every run of a small store is one file.
+        if self.parts.len() == 1 { 0 } else { self.parts.partition_point(|part| part.ends_before(bucket, key)) }
+    }
+}
+
+impl Part {
+    fn ends_before(&self, bucket: BucketId, key: &[u8]) -> bool {
+        let last = self.segment.sections().last();
+        self.live.ends_before(bucket, key) || last.is_some_and(|last| (last.bucket, &*last.last_key) < (bucket, key))
+    }
+
+    fn starts_after(&self, bucket: BucketId, key: Option<&[u8]>) -> bool {
+        let first = self.segment.sections().first();
+        let below = |first: (BucketId, &[u8])| match key {
+            Some(key) => first >= (bucket, key),
+            None => first.0 > bucket,
+        };
+        first.is_some_and(|first| below((first.bucket, &first.first_key))) || self.live.from().is_some_and(below)
+    }
+}
+
+/// A position among the live entries of one bucket in a run. Owns what it needs.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    run: Arc<Run>,
+    bucket: BucketId,
+    /// Which part `inner` walks.
+    at: usize,
+    inner: Option<segment::Cursor>,
+}
+
+impl Cursor {
+    /// Positioned nowhere.
+    pub(crate) const fn new(run: Arc<Run>, bucket: BucketId) -> Self {
+        Self { run, bucket, at: 0, inner: None }
+    }
+
+    /// To the first entry whose key is at or above `key`.
+    pub(crate) fn seek(&mut self, key: &[u8]) -> Result<()> {
+        self.inner = None;
+        self.enter_forward(self.run.first_at(self.bucket, key), key)
+    }
+
+    /// To the last entry whose key is below `key`, or to the last of all.
+    pub(crate) fn seek_before(&mut self, key: Option<&[u8]>) -> Result<()> {
+        self.inner = None;
+        let after = self.run.parts.partition_point(|part| !part.starts_after(self.bucket, key));
+        self.enter_backward(after, key)
+    }
+
+    /// To the next entry, which may be an older one of the same key.
+    pub(crate) fn next(&mut self) -> Result<()> {
+        let Some(inner) = &mut self.inner else { return Ok(()) };
+        inner.next()?;
+        if self.entry().is_some() {
+            return Ok(());
+        }
+        self.inner = None;
+        self.enter_forward(self.at + 1, &[])
+    }
+
+    /// To the entry before, which may be a newer one of the same key.
+    pub(crate) fn prev(&mut self) -> Result<()> {
+        let Some(inner) = &mut self.inner else { return Ok(()) };
+        inner.prev()?;
+        if self.entry().is_some() {
+            return Ok(());
+        }
+        self.inner = None;
+        self.enter_backward(self.at, None)
+    }
+
+    /// Where it stands, or `None` past either end.
+    pub(crate) fn entry(&self) -> Option<segment::CursorEntry<'_>> {
+        let entry = self.inner.as_ref()?.entry()?;
+        let live = &self.run.parts.get(self.at)?.live;
+        live.holds(self.bucket, entry.key).then_some(entry)
+    }
+
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.entry().map(|entry| entry.key)
+    }
+
+    pub(crate) fn meta_and_value(&self, take: bool) -> Option<(Meta, Value, u64)> {
+        self.entry().map(|entry| {
+            let value = if take { entry.value() } else { Value::empty() };
+            (entry.meta, value, entry.value.len() as u64)
+        })
+    }
+
+    /// Into the first part from `index` on that has an entry at or above `key`.
+    fn enter_forward(&mut self, index: usize, key: &[u8]) -> Result<()> {
+        for at in index..self.run.parts.len() {
+            let part = &self.run.parts[at];
+            if part.segment.sections().first().is_some_and(|first| first.bucket > self.bucket) {
+                break;
+            }
+            let from = part.live.from().filter(|from| *from > (self.bucket, key));
+            let mut cursor = segment::Cursor::new(Arc::clone(&part.segment), self.bucket);
+            match from {
+                Some((bucket, _)) if bucket > self.bucket => break,
+                Some((_, from)) => cursor.seek(from)?,
+                None => cursor.seek(key)?,
+            }
+            (self.at, self.inner) = (at, Some(cursor));
+            if self.entry().is_some() {
+                return Ok(());
+            }
+        }
+        self.inner = None;
+        Ok(())
+    }
+
+    /// Into the last part before `end` that has an entry below `key`.
+    fn enter_backward(&mut self, end: usize, key: Option<&[u8]>) -> Result<()> {
+        for at in (0..end).rev() {
+            let part = &self.run.parts[at];
+            if part.segment.sections().last().is_some_and(|last| last.bucket < self.bucket) {
+                break;
+            }
+            let mut cursor = segment::Cursor::new(Arc::clone(&part.segment), self.bucket);
+            let to = part.live.to().filter(|to| to.0 <= self.bucket);
+            match (to, key) {
+                (Some((bucket, _)), _) if bucket < self.bucket => break,
+                (Some((_, to)), Some(key)) => cursor.seek_before(Some(key.min(to)))?,
+                (Some((_, to)), None) => cursor.seek_before(Some(to))?,
+                (None, key) => cursor.seek_before(key)?,
+            }
+            (self.at, self.inner) = (at, Some(cursor));
+            if self.entry().is_some() {
+                return Ok(());
+            }
+        }
+        self.inner = None;
+        Ok(())
+    }
+}
