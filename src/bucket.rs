@@ -1,10 +1,14 @@
 //! The handle of a bucket: every operation on keys.
 
+mod write;
+
+pub use write::{Loaded, Matched};
+
 use std::fmt;
 use std::sync::Arc;
 
 use crate::config::BucketConfig;
-use crate::engine::{Condition, Engine, EntryScan, KeyScan};
+use crate::engine::{Engine, EntryScan, KeyScan};
 use crate::entry::{Entry, Operation, Value};
 use crate::error::Result;
 use crate::key::{Key, check_key};
@@ -69,6 +73,15 @@ impl Bucket {
         Self { engine, id, name }
     }
 
+    pub(crate) const fn id(&self) -> BucketId {
+        self.id
+    }
+
+    /// Whether it is a bucket of this store.
+    pub(crate) fn is_of(&self, engine: &Arc<Engine>) -> bool {
+        Arc::ptr_eq(&self.engine, engine)
+    }
+
     /// The bucket's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -96,71 +109,6 @@ impl Bucket {
             values: counts.entries,
             bytes: counts.bytes,
         })
-    }
-
-    /// Gives `key` a value, whatever it held.
-    ///
-    /// On return the write is visible to every reader and durable as the store's [`Durability`](crate::Durability) says.
-    /// The value is copied once into the log and once into memory.
-    ///
-    /// # Errors
-    /// `InvalidKey`, `ValueTooLarge`, `BucketNotFound`, `NoSpace`, `Poisoned`, `Closed`: nothing was applied. `Io`: see
-    /// [`Error::outcome`](crate::Error::outcome).
-    pub fn put(&self, key: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<Revision> {
-        self.write(key.as_ref(), Operation::Put, value.as_ref(), Condition::None)
-    }
-
-    /// Gives `key` a value if it has none: missing, deleted and purged keys qualify. One atomic step.
-    ///
-    /// # Errors
-    /// `AlreadyExists` with [`Error::actual_revision`](crate::Error::actual_revision), and those of [`put`](Bucket::put).
-    pub fn create(&self, key: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<Revision> {
-        self.write(key.as_ref(), Operation::Put, value.as_ref(), Condition::NoValue)
-    }
-
-    /// Gives `key` a value if its newest entry, value or marker, has `revision`. [`Revision::NONE`] demands a key without any entry.
-    ///
-    /// # Errors
-    /// `WrongRevision` with [`Error::actual_revision`](crate::Error::actual_revision), and those of [`put`](Bucket::put).
-    pub fn update(&self, key: impl AsRef<str>, value: impl AsRef<[u8]>, revision: Revision) -> Result<Revision> {
-        self.write(key.as_ref(), Operation::Put, value.as_ref(), Condition::Revision(revision))
-    }
-
-    /// Leaves a delete marker: reads see nothing, history keeps what was there. Succeeds whatever the key held.
-    ///
-    /// # Errors
-    /// Those of [`put`](Bucket::put) but `ValueTooLarge`.
-    pub fn delete(&self, key: impl AsRef<str>) -> Result<Revision> {
-        self.write(key.as_ref(), Operation::Delete, &[], Condition::None)
-    }
-
-    /// [`delete`](Bucket::delete) if the key's newest entry has `revision`; [`Revision::NONE`] asks for no check, as in the model.
-    ///
-    /// # Errors
-    /// `WrongRevision`, and those of [`delete`](Bucket::delete).
-    pub fn delete_expect_revision(&self, key: impl AsRef<str>, revision: Revision) -> Result<Revision> {
-        self.write(key.as_ref(), Operation::Delete, &[], Condition::expecting(revision))
-    }
-
-    /// Removes the key's whole history and leaves one purge marker. Succeeds whatever the key held.
-    ///
-    /// # Errors
-    /// Those of [`delete`](Bucket::delete).
-    pub fn purge(&self, key: impl AsRef<str>) -> Result<Revision> {
-        self.write(key.as_ref(), Operation::Purge, &[], Condition::None)
-    }
-
-    /// [`purge`](Bucket::purge) if the key's newest entry has `revision`; [`Revision::NONE`] asks for no check, as in the model.
-    ///
-    /// # Errors
-    /// `WrongRevision`, and those of [`delete`](Bucket::delete).
-    pub fn purge_expect_revision(&self, key: impl AsRef<str>, revision: Revision) -> Result<Revision> {
-        self.write(key.as_ref(), Operation::Purge, &[], Condition::expecting(revision))
-    }
-
-    fn write(&self, key: &str, operation: Operation, value: &[u8], condition: Condition) -> Result<Revision> {
-        check_key(key)?;
-        self.engine.write(self.id, key.as_bytes(), operation, value, condition)
     }
 
     /// The key's value, or `None` if it has none.

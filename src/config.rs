@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::durability::Durability;
-use crate::engine::Settings;
+use crate::engine::{Settings, WriteOptions};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::check_bucket_name;
 use crate::spec::{ANNOTATION_BYTES_MAX, BucketSpec, HISTORY_MAX};
+
+/// The shortest time to live of an entry, and the lowest limit of age of a bucket.
+const TTL_MIN: Duration = Duration::from_millis(1);
+const AGE_MIN: Duration = Duration::from_millis(100);
 
 /// How to open a store.
 ///
@@ -59,6 +63,13 @@ impl Options {
         self
     }
 
+    /// The most operations of one batch. Default 1,000, at most 65,536.
+    #[must_use]
+    pub fn max_batch_operations(mut self, count: u32) -> Self {
+        self.settings.batch_ops_max = count;
+        self
+    }
+
     /// Whether to create the store where there is none. Default true; if false, a missing store is an `Io` error of kind not found.
     #[must_use]
     pub fn create_if_missing(mut self, create: bool) -> Self {
@@ -83,6 +94,9 @@ impl Options {
         }
         if settings.value_len_max > 64 << 20 {
             return refuse(format!("value size limit of {} bytes; it may be at most 67108864 (64 MiB)", settings.value_len_max));
+        }
+        if !(1..=65_536).contains(&settings.batch_ops_max) {
+            return refuse(format!("batches of {} operations; it takes 1 to 65536", settings.batch_ops_max));
         }
         if let Durability::Periodic { delay, bytes } = settings.durability {
             if delay < Duration::from_millis(1) {
@@ -127,6 +141,68 @@ impl Options {
     }
 }
 
+/// How one value is put; see [`Bucket::put_with`](crate::Bucket::put_with).
+///
+/// ```
+/// use std::time::Duration;
+/// use annals::{Durability, PutOptions};
+/// let options = PutOptions::new().ttl(Duration::from_secs(60)).durability(Durability::Sync);
+/// # let _ = options;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PutOptions {
+    ttl: Option<Duration>,
+    synced: bool,
+}
+
+impl PutOptions {
+    /// No time to live, and the store's own durability.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { ttl: None, synced: false }
+    }
+
+    /// How long after its commit the entry expires, at least 1 ms; `None` (the default) is never. A bucket's `max_age` bounds it.
+    #[must_use]
+    pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.ttl = ttl.into();
+        self
+    }
+
+    /// Asks for this level for this write, where it is more than the store's own: with [`Durability::Sync`] the write is synced before it
+    /// returns. Never less than the store's.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.synced = durability == Durability::Sync;
+        self
+    }
+
+    /// The time to live in nanoseconds, 0 for none, and how to write.
+    pub(crate) fn checked(self) -> Result<(u64, WriteOptions)> {
+        if let Some(ttl) = self.ttl.filter(|ttl| *ttl < TTL_MIN) {
+            let message = format!("time to live of {ttl:?}; it takes at least 1 ms, or none");
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        Ok((self.ttl.map_or(0, nanoseconds), WriteOptions { synced: self.synced, lenient: false }))
+    }
+}
+
+/// A span in nanoseconds; more than 584 years are as good as that.
+pub(crate) fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How the values of a bucket are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// Compressed with Zstandard, block by block, where that makes a block at least an eighth smaller. Needs the feature `zstd`, which is on by default.
+    Zstd,
+}
+
 /// What a bucket is to be.
 ///
 /// ```
@@ -140,21 +216,52 @@ impl Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketConfig {
     spec: BucketSpec,
-    /// As it was asked for: 0 stands for "none" in the spec, and is refused here.
+    /// As they were asked for: 0 stands for "none" in the spec, and is refused here.
     max_value_size: Option<u64>,
+    max_bytes: Option<u64>,
+    max_age: Option<Duration>,
 }
 
 impl BucketConfig {
     /// A bucket that keeps one entry per key, without limits of its own. Names are `[A-Za-z0-9_-]+`, up to 252 bytes.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { spec: BucketSpec::new(name.into()), max_value_size: None }
+        Self { spec: BucketSpec::new(name.into()), max_value_size: None, max_bytes: None, max_age: None }
     }
 
     /// How many entries of each key are kept, markers included: 1 to 64. Default 1.
     #[must_use]
     pub fn history(mut self, depth: u8) -> Self {
         self.spec.history = depth;
+        self
+    }
+
+    /// How old entries get, markers included, whatever their own time to live; at least 100 ms, `None` (the default) is any age. Expiry
+    /// takes no revision.
+    #[must_use]
+    pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.max_age = age.into();
+        self.spec.max_age = self.max_age.map_or(0, nanoseconds);
+        self
+    }
+
+    /// What the retained entries may take together, in bytes: key + value + 32 for each, uncompressed; at least 1, `None` (the default) is
+    /// no limit. A write that would go beyond is refused as `BucketFull`; deletes and purges always pass. With a limit, every
+    /// write reads what it pushes out.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.max_bytes = bytes.into();
+        self.spec.max_bytes = self.max_bytes.unwrap_or(0);
+        self
+    }
+
+    /// How its values are stored; default [`Compression::None`]. What was written before a change is converted by later merges.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.spec.compression = match compression {
+            Compression::None => 0,
+            Compression::Zstd => 1,
+        };
         self
     }
 
@@ -198,6 +305,24 @@ impl BucketConfig {
         self.max_value_size
     }
 
+    /// How old entries get, if there is a limit.
+    #[must_use]
+    pub const fn age_limit(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    /// What the retained entries may take together, if there is a limit.
+    #[must_use]
+    pub const fn byte_limit(&self) -> Option<u64> {
+        self.max_bytes
+    }
+
+    /// How its values are stored.
+    #[must_use]
+    pub const fn value_compression(&self) -> Compression {
+        if self.spec.compression == 0 { Compression::None } else { Compression::Zstd }
+    }
+
     /// The free text.
     #[must_use]
     pub fn description_text(&self) -> &str {
@@ -211,16 +336,31 @@ impl BucketConfig {
     }
 
     pub(crate) fn from_spec(spec: BucketSpec) -> Self {
-        let max_value_size = Some(spec.max_value_size).filter(|limit| *limit > 0);
-        Self { spec, max_value_size }
+        let given = |limit: u64| Some(limit).filter(|limit| *limit > 0);
+        let (max_value_size, max_bytes) = (given(spec.max_value_size), given(spec.max_bytes));
+        let max_age = given(spec.max_age).map(Duration::from_nanos);
+        Self { spec, max_value_size, max_bytes, max_age }
     }
 
     pub(crate) fn checked(self) -> Result<BucketSpec> {
+        check_bucket_name(&self.spec.name)?;
+        self.checked_limits()
+    }
+
+    /// Everything but the name, which outside of creation is found or not.
+    pub(crate) fn checked_limits(self) -> Result<BucketSpec> {
         let spec = self.spec;
-        check_bucket_name(&spec.name)?;
         if self.max_value_size == Some(0) {
             let message =
                 format!("value size limit of 0 bytes for bucket {}; it takes at least 1, or None for no limit", spec.name);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        if self.max_bytes == Some(0) {
+            let message = format!("byte limit of 0 for bucket {}; it takes at least 1, or None for no limit", spec.name);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        if let Some(age) = self.max_age.filter(|age| *age < AGE_MIN) {
+            let message = format!("age limit of {age:?} for bucket {}; it takes at least 100 ms, or None for any age", spec.name);
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         if !(1..=HISTORY_MAX).contains(&spec.history) {

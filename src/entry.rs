@@ -133,6 +133,11 @@ impl Flags {
         self.0 & Self::OPERATION == Self::DROPPED
     }
 
+    /// A dropped entry that takes its marker, too.
+    pub(crate) const fn drops_newest(self) -> bool {
+        self.is_dropped() && self.has(Self::ROLLUP)
+    }
+
     /// Nothing older of this key counts from here on.
     pub(crate) const fn ends_life(self) -> bool {
         !self.is_dropped() && (self.is_purge() || self.has(Self::ROLLUP))

@@ -70,16 +70,19 @@ pub(crate) mod view;
 
 pub(crate) mod engine;
 
+pub(crate) mod batch;
 pub(crate) mod bucket;
 pub(crate) mod config;
 pub(crate) mod store;
+pub(crate) mod ticket;
 
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod testing;
 
-pub use bucket::{Bucket, BucketStatus, History, Keys, KeysOptions};
-pub use config::{BucketConfig, Options};
+pub use batch::Batch;
+pub use bucket::{Bucket, BucketStatus, History, Keys, KeysOptions, Loaded, Matched};
+pub use config::{BucketConfig, Compression, Options, PutOptions};
 pub use durability::Durability;
 pub use entry::{Entry, Operation, Reason, Value};
 pub use error::{Error, ErrorKind, Outcome, Result};
@@ -87,3 +90,4 @@ pub use key::Key;
 pub use number::{CommitNumber, Revision};
 pub use report::{RecoveryReport, StoreStatus, TornTail, VerifyReport};
 pub use store::Store;
+pub use ticket::Ticket;

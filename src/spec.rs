@@ -11,6 +11,8 @@ use crate::number::{CommitNumber, Revision};
 
 /// The deepest history that a bucket can keep, as in the model.
 pub(crate) const HISTORY_MAX: u8 = 64;
+/// Blocks are compressed with Zstandard.
+pub(crate) const COMPRESSION_ZSTD: u8 = 1;
 /// Descriptions and metadata are kept in memory and in every manifest, so they are bounded: bytes of all keys and values together.
 pub(crate) const ANNOTATION_BYTES_MAX: usize = 16 * 1024;
 
@@ -23,7 +25,7 @@ pub(crate) struct BucketSpec {
     pub(crate) max_bytes: u64,
     pub(crate) max_value_size: u64,
     pub(crate) marker_ttl: u64,
-    /// 0 none; others are reserved.
+    /// 0 none, 1 zstd; others are reserved.
     pub(crate) compression: u8,
     pub(crate) description: String,
     pub(crate) metadata: BTreeMap<String, String>,
@@ -97,7 +99,7 @@ impl BucketSpec {
         spec.max_value_size = reader.varint("max_value_size")?;
         spec.marker_ttl = reader.varint("marker time to live")?;
         spec.compression = reader.u8("compression")?;
-        if spec.compression != 0 {
+        if spec.compression > COMPRESSION_ZSTD {
             return Err(reader.error("unknown compression"));
         }
         spec.description = text(reader, ANNOTATION_BYTES_MAX, "description")?;

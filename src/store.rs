@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::batch::Batch;
 use crate::bucket::Bucket;
 use crate::config::{BucketConfig, Options};
 use crate::durability::Durability;
@@ -88,6 +89,39 @@ impl Store {
         let name = spec.name.clone();
         let id = self.engine.create_bucket(spec)?;
         Ok(Bucket::new(Arc::clone(&self.engine), id, name.into()))
+    }
+
+    /// Gives the bucket of that name this configuration, all of it: what `config` does not say goes back to its default.
+    ///
+    /// Lower limits hold for every reader at once. Raising a limit brings nothing back that a lower one had removed. Durable on
+    /// return as a write is; costs one commit.
+    ///
+    /// ```
+    /// use annals::{BucketConfig, Store};
+    /// let store = Store::in_memory()?;
+    /// let users = store.create_bucket(BucketConfig::new("users").history(5))?;
+    /// users.put("ada", "1")?;
+    /// users.put("ada", "2")?;
+    /// store.update_bucket(BucketConfig::new("users").history(1))?;
+    /// assert_eq!(users.history("ada")?.count(), 1);
+    /// store.update_bucket(BucketConfig::new("users").history(5))?;
+    /// assert_eq!(users.history("ada")?.count(), 1);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `BucketNotFound`, `InvalidArgument`, and those of a write.
+    pub fn update_bucket(&self, config: BucketConfig) -> Result<Bucket> {
+        let spec = config.checked_limits()?;
+        let name = spec.name.clone();
+        let id = self.engine.edit_bucket(spec)?;
+        Ok(Bucket::new(Arc::clone(&self.engine), id, name.into()))
+    }
+
+    /// An empty batch of writes that will happen together or not at all.
+    #[must_use]
+    pub fn batch(&self) -> Batch {
+        Batch::new(Arc::clone(&self.engine))
     }
 
     /// The bucket of that name.

@@ -1,37 +1,35 @@
 //! The commit path: judge, make room, number, write, sync, insert, publish.
 //!
-//! Callers validate, read what their condition needs and encode before they join the queue, outside any lock. The leader of a group then
-//! goes through named steps, in this order and no other:
+//! Callers validate, read what their condition needs and encode before they join the queue, outside any lock (`write`). The leader of a
+//! group then goes through named steps, in this order and no other:
 //!
 //! 1. one store time for the group;
 //! 2. conditions, in order, against the visible state and the earlier members (E2);
 //! 3. room: the record fits in the log file, or the next one is taken and the memtable sealed, so that nothing after this can fail for
 //!    lack of space (E11);
 //! 4. commit numbers and revisions; from here on a failure burns them;
-//! 5. one record, one write; 6. one sync, at `Sync`;
+//! 5. one record, one write; 6. one sync, at `Sync` or where a member asks for it;
 //! 7. entries into the memtable; 8. publish: one number makes all of it visible (E3).
 //!
-//! What fails before 7 was never visible. A leader does no I/O but the log's and waits for no job.
+//! What fails before 7 was never visible. A leader does no I/O but the log's (save for E2's third round) and waits for no job.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::core::Core;
-use super::leader::{Leader, Live};
-use super::queue::{Joined, Member};
-use crate::acceptance::PreRead;
+use super::leader::{Draft, Leader, Live};
+use super::queue::{Entered, Member, Waited};
+use super::request::{Answer, Request};
+use super::size::expiry_of;
 use crate::durability::Durability;
-use crate::entry::{Flags, Meta, Operation, Value};
+use crate::entry::Meta;
 use crate::env::sync::Ordering;
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::BucketState;
+use crate::manifest::{BucketSize, BucketState};
 use crate::number::{BucketId, CommitNumber, Revision};
-use crate::spec::{BucketSpec, ClockPair};
 use crate::view::View;
-use crate::wal::{self, EntryFields, RecordFields};
+use crate::wal::RecordFields;
 
-/// How often a writer reads again for its condition before the leader reads for it.
-const READS_BY_CALLER_MAX: u32 = 2;
 /// After an unclean end below `Sync`, numbers go on this far beyond what was recovered; so no more may be unsynced at any time.
 pub(super) const UNSYNCED_COMMITS_MAX: u64 = 1 << 20;
 /// Below `Sync`, a job syncs whenever this many bytes have gathered, so that no file waits for a long sync at its end.
@@ -39,192 +37,142 @@ pub(super) const SYNC_STEP_LEN: u64 = 8 << 20;
 
 /// Memory for records that is kept between groups; a larger record gives its memory back.
 const RECORD_BUFFER_LEN_MAX: usize = 2 << 20;
-/// What a bucket takes in the table of a record, at most: three varints, and its share of the count.
-const TABLE_ROW_LEN_MAX: usize = 32;
-
-/// What must hold of a key for a write to take place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
-    /// Nothing.
-    None,
-    /// It holds no value.
-    NoValue,
-    /// Its newest entry has this revision; 0 = it has none.
-    Revision(Revision),
-}
-
-impl Condition {
-    /// Of `delete` and `purge`, where 0 asks for no check, as in the model.
-    pub(crate) fn expecting(revision: Revision) -> Self {
-        if revision == Revision::NONE { Self::None } else { Self::Revision(revision) }
-    }
-}
-
-/// What a member of a group wants.
-#[derive(Debug)]
-pub(super) enum Request {
-    Write(Write),
-    CreateBucket(BucketSpec),
-    DeleteBucket(String),
-    /// The pair of clocks, so that the next open knows how long the store was shut.
-    Clock(ClockPair),
-}
-
-/// One change of one key, ready for the log.
-#[derive(Debug)]
-pub(super) struct Write {
-    pub(super) bucket: BucketId,
-    pub(super) key: Box<[u8]>,
-    pub(super) flags: Flags,
-    pub(super) value: Value,
-    pub(super) condition: Condition,
-    pub(super) pre_read: Option<PreRead>,
-    pub(super) encoded: Vec<u8>,
-}
-
-/// What a member gets back.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Written(Revision),
-    Bucket(BucketId),
-    Done,
-    /// What it had read may be out of date: read again and come back.
-    ReadAgain,
-}
-
-impl Request {
-    /// Bytes of log that it takes, about.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Write(write) => write.encoded.len() + TABLE_ROW_LEN_MAX,
-            Self::CreateBucket(spec) => spec.encoded_len_max() + TABLE_ROW_LEN_MAX,
-            Self::DeleteBucket(_) | Self::Clock(_) => 2 * TABLE_ROW_LEN_MAX,
-        }
-    }
-
-    /// Whether it is committed in a group of its own.
-    pub(super) const fn is_alone(&self) -> bool {
-        !matches!(self, Self::Write(_))
-    }
-}
+/// Changes of a group whose decisions are kept in memory between groups.
+const DRAFT_CHANGES_MAX: usize = 4096;
+/// No leader has announced a time.
+pub(super) const NO_TIME: u64 = u64::MAX;
 
 impl Core {
-    /// A write of one key, from validated arguments to its revision.
-    pub(super) fn write(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        operation: Operation,
-        value: &[u8],
-        condition: Condition,
-    ) -> Result<Revision> {
-        self.health.check_writable()?;
-        self.check_value(bucket, value)?;
-        self.wait_for_room()?;
-        let flags = Flags::of(operation);
-        let mut rounds = 0;
-        loop {
-            let mut encoded = Vec::with_capacity(key.len() + value.len() + 32);
-            let (origin, revision) = (Revision::NONE, Revision::NONE);
-            wal::encode_entry(&mut encoded, &EntryFields { bucket, flags, key, value, ttl: None, origin, revision });
-            let pre_read = if condition == Condition::None || rounds >= READS_BY_CALLER_MAX {
-                None
-            } else {
-                Some(self.pre_read(bucket, key)?)
-            };
-            let member = Member::new(Request::Write(Write {
-                bucket,
-                key: key.into(),
-                flags,
-                value: Value::copy_of(value),
-                condition,
-                pre_read,
-                encoded,
-            }));
-            match self.submit(&member)? {
-                Answer::Written(revision) => return Ok(revision),
-                _ => rounds += 1,
+    /// Joins the queue with `request` and returns with its answer.
+    pub(super) fn submit(&self, request: Request) -> Result<Answer> {
+        match self.queue.enter(request) {
+            Entered::Alone(request) => {
+                let mut answer = None;
+                self.lead(&[&request], |answers| answer = answers.pop());
+                self.queue.hand_on();
+                answer.expect("one answer per member")
             }
+            Entered::Queued(member) => match member.wait() {
+                Waited::Answered(answer) => answer,
+                Waited::Lead => self.lead_group(Some(&member)).expect("the leader is the first of its group"),
+            },
         }
     }
 
-    /// Joins the queue with `member` and returns with its answer.
-    pub(super) fn submit(&self, member: &Arc<Member>) -> Result<Answer> {
-        match self.queue.join(member) {
-            Joined::Answered(answer) => answer,
-            Joined::Lead => {
-                let group = self.queue.take_group();
-                let commit = || self.commit(&mut self.leader.lock(), &group);
-                let answers = catch_unwind(AssertUnwindSafe(commit)).unwrap_or_else(|_| {
-                    // Nobody may wait for ever for a leader that is gone, nor build on what it left.
-                    let error = self.poison(Error::new(ErrorKind::Poisoned, "a commit panicked; this is a bug of annals"));
-                    group.iter().map(|_| Err(error.clone())).collect()
-                });
-                self.queue.finish(member, group, answers)
-            }
+    /// Commits what is in line; answers with what `own` gets, if it is in it.
+    pub(super) fn lead_group(&self, own: Option<&Arc<Member>>) -> Option<Result<Answer>> {
+        let group = self.queue.take_group();
+        let requests: Vec<&Request> = group.iter().map(|member| &member.request).collect();
+        let mut answers = Vec::new();
+        self.lead(&requests, |from| answers.append(from));
+        self.queue.finish(own, group, answers)
+    }
+
+    /// Commits one group; `take` gets one answer per member.
+    fn lead(&self, group: &[&Request], mut take: impl FnMut(&mut Vec<Result<Answer>>)) {
+        let commit = || {
+            let mut leader = self.leader.lock();
+            let mut answers = std::mem::take(&mut leader.answers);
+            answers.clear();
+            self.commit(&mut leader, group, &mut answers);
+            take(&mut answers);
+            leader.answers = answers;
+        };
+        if catch_unwind(AssertUnwindSafe(commit)).is_err() {
+            // Nobody may wait for ever for a leader that is gone, nor build on what it left.
+            let error = self.poison(Error::new(ErrorKind::Poisoned, "a commit panicked; this is a bug of annals"));
+            take(&mut group.iter().map(|_| Err(error.clone())).collect());
         }
     }
 
     /// Commits one group; one answer per member.
-    pub(super) fn commit(&self, leader: &mut Leader, group: &[Arc<Member>]) -> Vec<Result<Answer>> {
+    pub(super) fn commit(&self, leader: &mut Leader, group: &[&Request], answers: &mut Vec<Result<Answer>>) {
         if let Err(error) = self.health.check_writable() {
-            return group.iter().map(|_| Err(error.clone())).collect();
+            answers.extend(group.iter().map(|_| Err(error.clone())));
+            return;
         }
-        let now = self.now();
-        let mut answers = match &group[0].request {
-            Request::Write(_) => self.judge(leader, group, now),
-            _ => vec![self.judge_bucket_change(leader, &group[0].request)],
-        };
-        let accepted = accepted(group, &answers);
-        if accepted.is_empty() {
-            return answers;
+        let now = self.announce_now(leader);
+        match group[0] {
+            Request::Write(_) => self.commit_writes(leader, group, now, answers),
+            Request::Settle(settlement) => answers.push(self.settle_size(leader, settlement, now)),
+            change => answers.push(self.judge_bucket_change(leader, change).and_then(|answer| match answer {
+                Answer::Done => self.commit_bucket_change(leader, change, now),
+                // What is asked for is there already.
+                same => Ok(same),
+            })),
         }
-        if let Err(error) = self.commit_accepted(leader, &accepted, &mut answers, now) {
+        self.announced_now.store(NO_TIME, Ordering::SeqCst);
+    }
+
+    /// Step 1. Where readers ask what time it is, they must not be ahead of a commit that is under way: what they have seen expire must not
+    /// be found alive by it (E16). So a lower bound of the group's time is announced before that time is taken.
+    fn announce_now(&self, leader: &Leader) -> u64 {
+        if leader.time_matters {
+            self.announced_now.store(self.now(), Ordering::SeqCst);
+        }
+        self.now()
+    }
+
+    fn commit_writes(&self, leader: &mut Leader, group: &[&Request], now: u64, answers: &mut Vec<Result<Answer>>) {
+        let mut draft = std::mem::take(&mut leader.draft);
+        draft.clear();
+        self.judge(leader, &mut draft, group, now, answers);
+        leader.draft = draft;
+        let committed = if leader.draft.changes.is_empty() { Ok(()) } else { self.commit_draft(leader, group, now) };
+        let draft = &leader.draft;
+        if let Err(error) = committed {
             // A condition that failed because of a write which now did not happen says nothing about the key: that is answered too,
             // but such a member has certainly not been applied.
             for (at, answer) in answers.iter_mut().enumerate() {
-                let took_part = accepted.iter().any(|(accepted, _)| *accepted == at);
+                let took_part = draft.accepted.contains(&at);
                 *answer = Err(if took_part { error.clone() } else { error.clone().not_applied() });
             }
+        } else {
+            answer_accepted(draft, group, answers);
         }
-        answers
+        leader.draft.shrink();
     }
 
-    /// Steps 3 to 8. On an error nothing was inserted.
-    fn commit_accepted(
-        &self,
-        leader: &mut Leader,
-        accepted: &[(usize, &Request)],
-        answers: &mut [Result<Answer>],
-        now: u64,
-    ) -> Result<()> {
-        let len: usize = accepted.iter().map(|(_, request)| request.len()).sum();
-        self.make_room(leader, len)?;
+    /// Steps 3 to 8 for writes. On an error nothing was inserted.
+    fn commit_draft(&self, leader: &mut Leader, group: &[&Request], now: u64) -> Result<()> {
+        self.make_room(leader, leader.draft.len)?;
         let first = leader.next;
-        let last = CommitNumber(first.0 + accepted.len() as u64 - 1);
-        let fields = RecordFields {
-            change_count: accepted.len() as u32,
-            first_commit: first,
-            durable_mark: self.tail.durable(),
-            now,
-            chain: leader.chain,
-        };
-        leader.number(accepted, answers);
-        leader.next = last.next();
-        let written = self.append(leader, &fields)?;
-        let unsynced = self.tail.wrote(last, written);
-        // The record is written: whatever fails now, it may be there after the next open.
-        self.sync_if_due(last, written, unsynced).map_err(Error::indeterminate)?;
-        let view = self.apply(leader, accepted, answers, first, now);
+        let count = leader.draft.changes.len() as u64;
+        let last = CommitNumber(first.0 + count - 1);
+        leader.number(group);
+        let synced = leader.draft.accepted.iter().any(|at| matches!(group[*at], Request::Write(write) if write.synced));
+        self.log(leader, first, count as u32, now, synced)?;
+        let view = self.insert(leader, group, first, now);
         view.active.publish(last);
-        for (_, request) in accepted {
-            if let Request::Write(write) = request
-                && let Some(live) = leader.buckets.get(&write.bucket)
-            {
+        for (bucket, ..) in &leader.draft.table {
+            if let Some(live) = leader.buckets.get(bucket) {
                 live.published.store(live.state.last_revision.0, Ordering::Release);
             }
         }
         Ok(())
+    }
+
+    /// Steps 3 to 8 for a change that is not an entry.
+    fn commit_bucket_change(&self, leader: &mut Leader, request: &Request, now: u64) -> Result<Answer> {
+        self.make_room(leader, request.len())?;
+        let commit = leader.next;
+        leader.number_change(request);
+        self.log(leader, commit, 1, now, false)?;
+        let answer = self.change_bucket(leader, request, commit, now);
+        self.view.load().active.publish(commit);
+        Ok(answer)
+    }
+
+    /// Steps 4 to 6: the record that was collected, from `first` on, to the log.
+    fn log(&self, leader: &mut Leader, first: CommitNumber, count: u32, now: u64, synced: bool) -> Result<()> {
+        let last = CommitNumber(first.0 + u64::from(count) - 1);
+        let durable_mark = self.tail.durable();
+        let fields = RecordFields { change_count: count, first_commit: first, durable_mark, now, chain: leader.chain };
+        leader.next = last.next();
+        let written = self.append(leader, &fields)?;
+        let unsynced = self.tail.wrote(last, written);
+        // The record is written: whatever fails now, it may be there after the next open.
+        self.sync_if_due(last, written, unsynced, synced).map_err(Error::indeterminate)
     }
 
     /// Step 5. A failed write is cut off and the file ended, so that nothing may follow what it left (P3).
@@ -246,13 +194,13 @@ impl Core {
     }
 
     /// Step 6.
-    fn sync_if_due(&self, last: CommitNumber, written: u64, unsynced_bytes: u64) -> Result<()> {
+    fn sync_if_due(&self, last: CommitNumber, written: u64, unsynced_bytes: u64, asked: bool) -> Result<()> {
         let due = match self.settings.durability {
             Durability::Sync => true,
             Durability::Periodic { bytes, .. } => unsynced_bytes >= bytes,
             Durability::OsCache => false,
         };
-        if due || last.0 - self.tail.durable().0 >= UNSYNCED_COMMITS_MAX / 2 {
+        if asked || due || last.0 - self.tail.durable().0 >= UNSYNCED_COMMITS_MAX / 2 {
             self.tail.sync(&self.health)?;
         } else if unsynced_bytes >= SYNC_STEP_LEN && unsynced_bytes - written < SYNC_STEP_LEN {
             self.board.wake();
@@ -260,56 +208,120 @@ impl Core {
         Ok(())
     }
 
-    /// Step 7: entries into the memtable, bucket changes into the view.
-    fn apply(
-        &self,
-        leader: &mut Leader,
-        accepted: &[(usize, &Request)],
-        answers: &mut [Result<Answer>],
-        first: CommitNumber,
-        now: u64,
-    ) -> Arc<View> {
+    /// Step 7: entries into the memtable, from commit `first` on.
+    fn insert(&self, leader: &mut Leader, group: &[&Request], first: CommitNumber, now: u64) -> Arc<View> {
         let mut view = self.view.load_full();
-        for (number, (at, request)) in (first.0..).map(CommitNumber).zip(accepted) {
-            match request {
-                Request::Write(write) => {
-                    let Ok(Answer::Written(revision)) = answers[*at] else { unreachable!("an accepted write has its revision") };
-                    let meta = Meta { revision, flags: write.flags, created: now, deadline: 0, origin: Revision::NONE };
-                    let hash = self.hasher.hash(write.bucket, &write.key);
-                    view.active.insert(write.bucket, &write.key, hash, number, meta, &write.value);
-                }
-                Request::CreateBucket(spec) => {
-                    let id = leader.next_bucket;
-                    leader.next_bucket = BucketId(id.0 + 1);
-                    let state = Arc::new(BucketState::new(id, spec.clone(), number));
-                    view = self.edit_view(|view| {
-                        let visible = view.visible();
-                        Arc::make_mut(&mut view.buckets).set(number, Arc::clone(&state), visible);
-                    });
-                    let published = view.buckets.revision_counter(id).unwrap_or_default();
-                    leader.buckets.insert(id, Live { state, published });
-                    leader.names.insert(spec.name.clone(), id);
-                    answers[*at] = Ok(Answer::Bucket(id));
-                }
-                Request::DeleteBucket(name) => {
-                    if let Some(id) = leader.find(name) {
-                        leader.buckets.remove(&id);
-                        leader.names.remove(name);
-                        view = self.edit_view(|view| {
-                            let visible = view.visible();
-                            Arc::make_mut(&mut view.buckets).remove(number, id, visible);
-                        });
-                    }
-                }
-                Request::Clock(_) => {}
+        let Leader { draft, buckets, time_matters, .. } = leader;
+        for (commit, change) in (first.0..).map(CommitNumber).zip(&draft.changes) {
+            let Request::Write(write) = group[change.member] else { unreachable!("only writes have operations") };
+            let op = &write.ops.as_slice()[change.op];
+            let deadline = if op.ttl == 0 { 0 } else { now.saturating_add(op.ttl) };
+            let meta = Meta { revision: change.revision, flags: change.flags, created: now, deadline, origin: Revision::NONE };
+            view.active.insert(op.bucket, op.key(write), op.hash, commit, meta, op.value(write));
+            let live = buckets.get_mut(&op.bucket).expect("judged in this group");
+            live.last_commit = commit;
+            if live.state.size.is_some() {
+                live.next_expiry = live.next_expiry.min(expiry_of(&live.state, &meta));
+            }
+            if deadline > 0 && !live.state.deadlines_seen {
+                // Readers must know before they can see the entry.
+                *time_matters = true;
+                Arc::make_mut(&mut live.state).deadlines_seen = true;
+                view = self.edit_bucket(commit, &live.state);
+            }
+            if change.flags.drops_newest() {
+                Arc::make_mut(&mut live.state).note_dropped(change.revision);
+            }
+        }
+        for (bucket, by) in &draft.growth {
+            let live = buckets.get_mut(bucket).expect("judged in this group");
+            if let Some(size) = &mut Arc::make_mut(&mut live.state).size {
+                size.bytes = size.bytes.saturating_add_signed(*by);
             }
         }
         view
     }
+
+    /// Step 7 for a change of a bucket: into the view.
+    fn change_bucket(&self, leader: &mut Leader, request: &Request, commit: CommitNumber, now: u64) -> Answer {
+        match request {
+            Request::CreateBucket(spec) => {
+                let id = leader.next_bucket;
+                leader.next_bucket = BucketId(id.0 + 1);
+                let mut state = BucketState::new(id, spec.clone(), commit);
+                // Nothing is in it, so its size is known.
+                state.size = (spec.max_bytes > 0).then_some(BucketSize { bytes: 0, as_of: now });
+                let state = Arc::new(state);
+                let view = self.edit_bucket(commit, &state);
+                let published = view.buckets.revision_counter(id).unwrap_or_default();
+                leader.time_matters |= spec.max_age > 0;
+                leader.buckets.insert(id, Live { state, published, last_commit: commit, next_expiry: u64::MAX });
+                leader.names.insert(spec.name.clone(), id);
+                return Answer::Bucket(id);
+            }
+            Request::EditBucket(id, spec) => {
+                let live = leader.buckets.get_mut(id).expect("judged in this group");
+                Arc::make_mut(&mut live.state).edit(spec.clone(), commit, now);
+                live.last_commit = commit;
+                leader.time_matters |= spec.max_age > 0;
+                self.edit_bucket(commit, &live.state);
+                return Answer::Bucket(*id);
+            }
+            Request::PurgeAll(id) => {
+                let live = leader.buckets.get_mut(id).expect("judged in this group");
+                let through = live.state.last_revision;
+                Arc::make_mut(&mut live.state).purge_all(through, commit, now);
+                live.last_commit = commit;
+                live.next_expiry = u64::MAX;
+                self.edit_bucket(commit, &live.state);
+                return Answer::Purged(through);
+            }
+            Request::DeleteBucket(name) => {
+                if let Some(id) = leader.find(name) {
+                    leader.buckets.remove(&id);
+                    leader.names.remove(name);
+                    self.edit_view(|view| {
+                        let visible = view.visible();
+                        Arc::make_mut(&mut view.buckets).remove(commit, id, visible);
+                    });
+                }
+            }
+            Request::Clock(_) | Request::Write(_) | Request::Settle(_) => {}
+        }
+        Answer::Done
+    }
+
+    /// Makes `state` what readers that see `commit` find.
+    fn edit_bucket(&self, commit: CommitNumber, state: &Arc<BucketState>) -> Arc<View> {
+        self.edit_view(|view| {
+            let visible = view.visible();
+            Arc::make_mut(&mut view.buckets).set(commit, Arc::clone(state), visible);
+        })
+    }
 }
 
-/// The members that take part in the record: those judged `Done`.
-fn accepted<'a>(group: &'a [Arc<Member>], answers: &[Result<Answer>]) -> Vec<(usize, &'a Request)> {
-    let members = group.iter().map(|member| &member.request).enumerate();
-    members.filter(|(at, _)| matches!(answers[*at], Ok(Answer::Done))).collect()
+/// The revisions that the members took.
+fn answer_accepted(draft: &Draft, group: &[&Request], answers: &mut [Result<Answer>]) {
+    let mut changes = draft.changes.iter().peekable();
+    for at in &draft.accepted {
+        let Request::Write(write) = group[*at] else { unreachable!("only writes are judged") };
+        let ops = write.ops.as_slice();
+        let mut next = |op: usize| {
+            let change = changes.next_if(|change| change.member == *at && change.op == op);
+            change.map_or(Revision::NONE, |change| change.revision)
+        };
+        answers[*at] = Ok(if ops.len() == 1 {
+            Answer::Written(next(0))
+        } else {
+            Answer::Batch((0..ops.len()).map(next).collect())
+        });
+    }
+}
+
+impl Draft {
+    /// Gives memory back that one large group has taken.
+    fn shrink(&mut self) {
+        self.changes.clear();
+        self.changes.shrink_to(DRAFT_CHANGES_MAX);
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::board::Board;
+use super::commit::NO_TIME;
 use super::health::Health;
 use super::keeper::Keeper;
 use super::leader::Leader;
@@ -19,7 +20,7 @@ use super::retired::Retired;
 use super::settings::Settings;
 use super::tail::{Tail, TailFile};
 use crate::clock::StoreClock;
-use crate::env::sync::{AtomicBool, Mutex, MutexGuard};
+use crate::env::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::hash::KeyHasher;
@@ -53,6 +54,8 @@ pub(super) struct Core {
     /// The reserve was given up, or was never there.
     pub(super) reserve_missing: AtomicBool,
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
+    /// What the leader of a group has announced: readers count time no further ([`NO_TIME`](super::commit::NO_TIME) = nothing).
+    pub(super) announced_now: AtomicU64,
 }
 
 /// The next log file, prepared before it is needed.
@@ -102,12 +105,21 @@ impl Core {
             board: Board::default(),
             reserve_missing: AtomicBool::new(true),
             lock: Mutex::new(Some(parts.lock)),
+            announced_now: AtomicU64::new(NO_TIME),
         }
     }
 
     /// Store time, in nanoseconds since 1970 UTC.
     pub(super) fn now(&self) -> u64 {
         self.clock.now(self.env.clock.monotonic())
+    }
+
+    /// Store time for a reader, to be taken before the view that it reads: never ahead of a commit that is under way, so what a reader has
+    /// seen expire is not found alive by a later commit (E16).
+    pub(super) fn now_for_readers(&self) -> u64 {
+        // In this order: a leader that announces after the load takes its own time after that, and so after this clock reading.
+        let now = self.now();
+        now.min(self.announced_now.load(Ordering::SeqCst))
     }
 
     /// Replaces the view by what `edit` makes of it; answers the new one.

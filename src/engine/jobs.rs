@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::board::RETRY_AFTER;
 use super::build::Site;
-use super::commit::{Request, SYNC_STEP_LEN};
+use super::commit::SYNC_STEP_LEN;
 use super::core::Core;
 use super::keeper::{Failed, Keeper};
-use super::queue::Member;
+use super::request::Request;
 use crate::compact::{Inputs, Output, pick};
 use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
@@ -323,7 +323,7 @@ fn run_timer(core: &Core) {
         }
         if core.env.clock.monotonic().saturating_sub(logged) >= CLOCK_EVERY.as_nanos() as u64 {
             logged = core.env.clock.monotonic();
-            let _ = core.submit(&Member::new(Request::Clock(core.clock_pair())));
+            let _ = core.submit(Request::Clock(core.clock_pair()));
         }
     }
 }

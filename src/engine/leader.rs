@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::commit::{Answer, Request};
+use super::request::{Answer, Request};
+use crate::entry::Flags;
 use crate::env::sync::AtomicU64;
 use crate::error::Result;
 use crate::manifest::BucketState;
@@ -27,6 +28,11 @@ pub(super) struct Leader {
     pub(super) next_bucket: BucketId,
     pub(super) buckets: BTreeMap<BucketId, Live>,
     pub(super) names: HashMap<String, BucketId>,
+    /// Some bucket has or had a limit of age or entries with deadlines, so readers ask what time it is (E16).
+    pub(super) time_matters: bool,
+    /// Memory that is kept from group to group.
+    pub(super) draft: Draft,
+    pub(super) answers: Vec<Result<Answer>>,
 }
 
 /// A bucket as the leader knows it: `last_revision` of its state is the newest that was given out.
@@ -35,6 +41,77 @@ pub(super) struct Live {
     /// Shared with what was sealed since it last changed.
     pub(super) state: Arc<BucketState>,
     pub(super) published: Arc<AtomicU64>,
+    /// The newest commit that touched it.
+    pub(super) last_commit: CommitNumber,
+    /// Not before this store time does any entry expire that its size counts.
+    pub(super) next_expiry: u64,
+}
+
+/// What a group is going to be, as far as it was judged.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    /// Per bucket: its first revision in this group, and how many it takes. In the order in which they came.
+    pub(super) table: Vec<(BucketId, Revision, u64)>,
+    /// One per operation that is written, in order.
+    pub(super) changes: Vec<Numbered>,
+    /// By how much the size of a bucket changes.
+    pub(super) growth: Vec<(BucketId, i64)>,
+    /// Which members take part.
+    pub(super) accepted: Vec<usize>,
+    /// Bytes of log, about.
+    pub(super) len: usize,
+}
+
+/// What the leader decided of one operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbered {
+    /// The member, and its operation.
+    pub(super) member: usize,
+    pub(super) op: usize,
+    pub(super) revision: Revision,
+    pub(super) flags: Flags,
+}
+
+impl Draft {
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+        self.changes.clear();
+        self.growth.clear();
+        self.accepted.clear();
+        self.len = 0;
+    }
+
+    /// The revision after those that were given out in this group so far; `last` is the bucket's last one before it.
+    pub(super) fn next_revision(&self, bucket: BucketId, last: Revision) -> Revision {
+        let taken = self.table.iter().find(|row| row.0 == bucket).map_or(0, |row| row.2);
+        Revision(last.0 + 1 + taken)
+    }
+
+    /// Gives out the bucket's next revision.
+    pub(super) fn take_revision(&mut self, bucket: BucketId, last: Revision) -> Revision {
+        let next = Revision(last.0 + 1);
+        match self.table.iter_mut().find(|row| row.0 == bucket) {
+            Some(row) => {
+                row.2 += 1;
+                Revision(row.1.0 + row.2 - 1)
+            }
+            None => {
+                self.table.push((bucket, next, 1));
+                next
+            }
+        }
+    }
+
+    pub(super) fn growth_of(&self, bucket: BucketId) -> i64 {
+        self.growth.iter().find(|row| row.0 == bucket).map_or(0, |row| row.1)
+    }
+
+    pub(super) fn grow(&mut self, bucket: BucketId, by: i64) {
+        match self.growth.iter_mut().find(|row| row.0 == bucket) {
+            Some(row) => row.1 += by,
+            None => self.growth.push((bucket, by)),
+        }
+    }
 }
 
 impl Leader {
@@ -42,39 +119,41 @@ impl Leader {
         self.names.get(name).copied()
     }
 
-    /// Step 4: gives out revisions, and collects the changes of the group in `record`.
-    pub(super) fn number(&mut self, accepted: &[(usize, &Request)], answers: &mut [Result<Answer>]) {
-        let mut table: BTreeMap<BucketId, (Revision, u64)> = BTreeMap::new();
-        for (at, request) in accepted {
-            let Request::Write(write) = request else { continue };
-            let live = self.buckets.get_mut(&write.bucket).expect("judged in this group");
-            let revision = Revision(live.state.last_revision.0 + 1);
-            Arc::make_mut(&mut live.state).last_revision = revision;
-            table.entry(write.bucket).or_insert((revision, 0)).1 += 1;
-            answers[*at] = Ok(Answer::Written(revision));
+    /// Step 4 for writes: the revisions of the draft are given out, and the group's entries are collected in `record`.
+    pub(super) fn number(&mut self, group: &[&Request]) {
+        let Self { draft, record, buckets, .. } = self;
+        for (bucket, first, count) in &draft.table {
+            let live = buckets.get_mut(bucket).expect("judged in this group");
+            Arc::make_mut(&mut live.state).last_revision = Revision(first.0 + count - 1);
         }
-        let table: Vec<_> = table.into_iter().map(|(bucket, (revision, count))| (bucket, revision, count)).collect();
-        self.record.begin();
-        self.record.push_table(&table);
-        for (_, request) in accepted {
-            match request {
-                Request::Write(write) => self.record.push(&write.encoded),
-                other => self.record.push(&self.encode(other)),
-            }
+        draft.table.sort_unstable_by_key(|row| row.0);
+        record.begin();
+        record.push_table(&draft.table);
+        for change in &draft.changes {
+            let Request::Write(write) = group[change.member] else { unreachable!("only writes have operations") };
+            let op = &write.ops.as_slice()[change.op];
+            record.push_entry(op.record(write), change.flags);
         }
     }
 
-    /// A change that is not an entry; rare, so it is encoded here.
-    fn encode(&self, request: &Request) -> Vec<u8> {
+    /// Step 4 for a change that is not an entry; rare, so it is encoded here.
+    pub(super) fn number_change(&mut self, request: &Request) {
         let mut encoded = Vec::new();
         match request {
             Request::CreateBucket(spec) => wal::encode_create_bucket(&mut encoded, self.next_bucket, spec),
+            Request::EditBucket(id, spec) => wal::encode_edit_bucket(&mut encoded, *id, spec),
             Request::DeleteBucket(name) => {
                 wal::encode_delete_bucket(&mut encoded, self.find(name).expect("judged in this group"));
             }
+            Request::PurgeAll(id) => {
+                let live = self.buckets.get(id).expect("judged in this group");
+                wal::encode_purge_all(&mut encoded, *id, live.state.last_revision);
+            }
             Request::Clock(pair) => wal::encode_clock(&mut encoded, *pair),
-            Request::Write(write) => encoded.extend_from_slice(&write.encoded),
+            Request::Write(_) | Request::Settle(_) => unreachable!("a write has entries, and a count is not logged"),
         }
-        encoded
+        self.record.begin();
+        self.record.push_table(&[]);
+        self.record.push(&encoded);
     }
 }

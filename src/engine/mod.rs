@@ -1,7 +1,8 @@
 //! The engine: owns the parts and the threads, and is the only floor with locks and a "when".
 //!
-//! - [`commit`]: the write path, step by step; [`queue`]: who leads; [`judge`]: what may happen; [`leader`]: what only a leader touches;
-//!   [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
+//! - [`write`]: the caller's side of a write; [`bulk`]: of one to many keys; [`request`]: what it asks the leader for; [`queue`]: who leads; [`commit`]: the leader's side,
+//!   step by step; [`judge`]: what may happen; [`size`]: what a bucket takes; [`leader`]: what only a leader touches; [`change`]: what is
+//!   no entry; [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
 //! - [`read`]: the read path, without locks.
 //! - [`jobs`]: flush, merge and what else happens behind writers; [`board`]: where they are called; [`build`]: making a segment file;
 //!   [`keeper`] and [`edits`]: the manifest; [`retired`]: what waits for its last reader; [`reserve`]: space for a full disk.
@@ -13,6 +14,8 @@
 
 mod board;
 mod build;
+mod bulk;
+mod change;
 mod check;
 mod closing;
 mod commit;
@@ -28,25 +31,29 @@ mod queue;
 mod read;
 mod recovery;
 mod replayed;
+mod request;
 mod reserve;
 mod retired;
 mod rotation;
 mod settings;
+mod size;
 mod tail;
+mod write;
 
-pub(crate) use commit::Condition;
+pub(crate) use bulk::Swept;
 pub(crate) use read::{EntryScan, KeyScan};
+pub(crate) use request::{Condition, OpFields};
 pub(crate) use settings::Settings;
+pub(crate) use write::{Submitted, WriteOptions};
 
 use std::path::Path;
 use std::sync::Arc;
 
-use self::commit::{Answer, Request};
 use self::core::Core;
 use self::jobs::Job;
-use self::queue::Member;
 use self::read::Counts;
-use crate::entry::{Entry, Operation, Value};
+use self::request::{Answer, Request};
+use crate::entry::{Entry, Flags, Value};
 use crate::env::Env;
 use crate::env::sync::{JoinHandle, Mutex, spawn};
 use crate::error::{Error, Result};
@@ -60,6 +67,8 @@ use crate::subject::Pattern;
 pub(crate) struct Engine {
     core: Arc<Core>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Commits what nobody waits for; started when it is first needed.
+    committer: Mutex<Option<JoinHandle<()>>>,
     /// What the first close answered, for whoever closes again; held while it works.
     closed: Mutex<Option<Result<()>>>,
 }
@@ -68,7 +77,7 @@ impl Engine {
     pub(crate) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Arc<Self>> {
         let core = Arc::new(recovery::open(env, directory, settings.fitted())?);
         core.keep_reserve();
-        let engine = Arc::new(Self { core, threads: Mutex::default(), closed: Mutex::default() });
+        let engine = Arc::new(Self { core, threads: Mutex::default(), committer: Mutex::default(), closed: Mutex::default() });
         engine.start_jobs()?;
         Ok(engine)
     }
@@ -95,7 +104,7 @@ impl Engine {
     }
 
     pub(crate) fn create_bucket(&self, spec: BucketSpec) -> Result<BucketId> {
-        match self.core.submit(&Member::new(Request::CreateBucket(spec)))? {
+        match self.core.submit(Request::CreateBucket(spec))? {
             Answer::Bucket(id) => Ok(id),
             other => unreachable!("creating a bucket answers its id, not {other:?}"),
         }
@@ -116,7 +125,26 @@ impl Engine {
     }
 
     pub(crate) fn delete_bucket(&self, name: &str) -> Result<()> {
-        self.core.submit(&Member::new(Request::DeleteBucket(name.to_owned()))).map(|_| ())
+        self.core.submit(Request::DeleteBucket(name.to_owned())).map(|_| ())
+    }
+
+    /// Gives the bucket of that name this configuration.
+    pub(crate) fn edit_bucket(&self, spec: BucketSpec) -> Result<BucketId> {
+        let id = self.find_bucket(&spec.name)?;
+        self.core.submit(Request::EditBucket(id, spec)).map(|_| id)
+    }
+
+    pub(crate) fn batch_ops_max(&self) -> usize {
+        self.core.settings.batch_ops_max as usize
+    }
+
+    pub(crate) fn purge_all(&self, id: BucketId) -> Result<Revision> {
+        self.core.purge_all(id)
+    }
+
+    /// Refuses a value over the limits of the store or of the bucket.
+    pub(crate) fn check_value(&self, id: BucketId, value: &[u8]) -> Result<()> {
+        self.core.check_value(id, value)
     }
 
     pub(crate) fn bucket_spec(&self, id: BucketId) -> Result<BucketSpec> {
@@ -130,15 +158,60 @@ impl Engine {
         self.core.count(id)
     }
 
-    pub(crate) fn write(
-        &self,
-        id: BucketId,
-        key: &[u8],
-        operation: Operation,
-        value: &[u8],
-        condition: Condition,
-    ) -> Result<Revision> {
-        self.core.write(id, key, operation, value, condition)
+    pub(crate) fn write(&self, fields: &OpFields<'_>, options: WriteOptions) -> Result<Revision> {
+        self.core.write(fields, options)
+    }
+
+    pub(crate) fn write_batch(&self, fields: &[OpFields<'_>], options: WriteOptions) -> Result<Vec<Revision>> {
+        self.core.write_batch(fields, options)
+    }
+
+    pub(crate) fn mark_matching(&self, id: BucketId, pattern: &Pattern, flags: Flags) -> Result<Swept> {
+        self.core.mark_matching(id, pattern, flags)
+    }
+
+    /// Answers how many keys had a marker.
+    pub(crate) fn purge_deletes(&self, id: BucketId, age: u64) -> Result<u64> {
+        Ok(self.core.purge_deletes(id, age)?.count)
+    }
+
+    pub(crate) fn touch(&self, id: BucketId, key: &[u8], ttl: u64, options: WriteOptions) -> Result<Option<Revision>> {
+        self.core.touch(id, key, ttl, options)
+    }
+
+    /// Puts a write in line; it is committed by a thread of the store's own.
+    pub(crate) fn submit(&self, fields: &OpFields<'_>, options: WriteOptions) -> Result<Submitted> {
+        self.start_committer()?;
+        self.core.submit_detached(fields, options)
+    }
+
+    /// What became of a write that was put in line, as soon as it has been committed.
+    pub(crate) fn outcome_of(&self, submitted: &Submitted) -> Result<Revision> {
+        self.core.outcome_of(submitted)
+    }
+
+    /// The same, if it has been committed.
+    pub(crate) fn outcome_now(&self, submitted: &Submitted) -> Option<Result<Revision>> {
+        self.core.outcome_now(submitted)
+    }
+
+    fn start_committer(&self) -> Result<()> {
+        let mut committer = self.committer.lock();
+        if committer.is_none() && self.core.settings.threads {
+            let core = Arc::clone(&self.core);
+            let thread = spawn("annals-commit", move || core.run_committer());
+            *committer = Some(thread.map_err(|error| Error::io("start a thread", &self.core.directory, error))?);
+        }
+        Ok(())
+    }
+
+    /// Ends the committer, once what is in line before this call has been committed.
+    fn stop_committer(&self) {
+        let Some(thread) = self.committer.lock().take() else { return };
+        // The line is first in, first out. An error means that the store takes no writes, and that is what those in line are told.
+        let _ = self.core.submit(Request::Clock(self.core.clock_pair()));
+        self.core.queue.stop();
+        let _ = thread.join();
     }
 
     pub(crate) fn get_with<T>(&self, id: BucketId, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
@@ -207,6 +280,7 @@ impl Engine {
         if let Some(answer) = &*closed {
             return answer.clone();
         }
+        self.stop_committer();
         self.core.health.close();
         self.stop_jobs();
         let settled = self.core.settle_for_good();
@@ -241,6 +315,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        self.stop_committer();
         if self.core.health.close() {
             self.stop_jobs();
             self.core.leave();

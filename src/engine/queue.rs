@@ -2,14 +2,17 @@
 //!
 //! A writer that finds the queue without a leader leads at once; one that finds a leader waits. The leader takes what has gathered, commits
 //! it as one group and hands the lead to the first that came meanwhile *before* it wakes its own group, so that the next sync starts while
-//! the answers are given. While a sync runs, writers gather: groups grow with the load, without any artificial wait.
+//! the answers are given. While a sync runs, writers gather: groups grow with the load, without any artificial wait. A writer that meets
+//! nobody leads a group of one: nothing of it is shared, so nothing is allocated for it.
+//!
+//! A *detached* member has no thread that waits for it: where one is next to lead, the committer thread is called to do it.
 //!
 //! This module knows nothing of records or files; `commit` does the work of a leader.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::commit::{Answer, Request};
+use super::request::{Answer, Request};
 use crate::env::sync::{Condvar, Mutex};
 use crate::error::Result;
 
@@ -18,18 +21,26 @@ const GROUP_LEN_MAX: usize = 1 << 20;
 
 /// Writers waiting for a leader.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<State>);
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Calls the committer.
+    called: Condvar,
+}
 
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Arc<Member>>,
     led: bool,
+    /// The committer is to lead.
+    calls_committer: bool,
+    stopping: bool,
 }
 
 /// One writer and what it wants.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) request: Request,
+    is_detached: bool,
     turn: Mutex<Turn>,
     changed: Condvar,
 }
@@ -43,8 +54,18 @@ enum Turn {
     Taken,
 }
 
-/// What a writer does after it joined.
-pub(super) enum Joined {
+/// What came of entering the queue.
+#[derive(Debug)]
+pub(super) enum Entered {
+    /// Nobody else is there: commit it as a group of one, then [`Queue::hand_on`].
+    Alone(Request),
+    /// Wait with [`Member::wait`].
+    Queued(Arc<Member>),
+}
+
+/// What a writer does after it waited.
+#[derive(Debug)]
+pub(super) enum Waited {
     /// Commit a group, then [`Queue::finish`].
     Lead,
     /// Somebody else did.
@@ -52,11 +73,12 @@ pub(super) enum Joined {
 }
 
 impl Member {
-    pub(super) fn new(request: Request) -> Arc<Self> {
-        Arc::new(Self { request, turn: Mutex::new(Turn::Waiting), changed: Condvar::default() })
+    fn new(request: Request, is_detached: bool) -> Arc<Self> {
+        Arc::new(Self { request, is_detached, turn: Mutex::new(Turn::Waiting), changed: Condvar::default() })
     }
 
-    fn wait(&self) -> Joined {
+    /// Returns when it is to lead, or was answered; once.
+    pub(super) fn wait(&self) -> Waited {
         let mut turn = self.turn.lock();
         loop {
             match std::mem::replace(&mut *turn, Turn::Taken) {
@@ -64,36 +86,91 @@ impl Member {
                     *turn = Turn::Waiting;
                     turn = self.changed.wait(turn);
                 }
-                Turn::Lead => return Joined::Lead,
-                Turn::Answered(answer) => return Joined::Answered(answer),
+                Turn::Lead => return Waited::Lead,
+                Turn::Answered(answer) => return Waited::Answered(answer),
                 Turn::Taken => unreachable!("one thread waits for a member, once"),
             }
         }
     }
 
+    /// The answer of a detached member, as soon as it comes; it stays for whoever asks again.
+    pub(super) fn wait_answer(&self) -> Result<Answer> {
+        let mut turn = self.turn.lock();
+        loop {
+            match &*turn {
+                Turn::Answered(answer) => return answer.clone(),
+                _ => turn = self.changed.wait(turn),
+            }
+        }
+    }
+
+    /// The answer of a detached member, if it has come.
+    pub(super) fn answer_now(&self) -> Option<Result<Answer>> {
+        match &*self.turn.lock() {
+            Turn::Answered(answer) => Some(answer.clone()),
+            _ => None,
+        }
+    }
+
     fn set(&self, next: Turn) {
         *self.turn.lock() = next;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 }
 
 impl Queue {
-    /// Puts `member` in line; returns when it leads or was answered.
-    pub(super) fn join(&self, member: &Arc<Member>) -> Joined {
-        {
-            let mut state = self.0.lock();
-            state.waiting.push_back(Arc::clone(member));
-            if !state.led {
-                state.led = true;
-                return Joined::Lead;
-            }
+    /// Puts a writer in line.
+    pub(super) fn enter(&self, request: Request) -> Entered {
+        let mut state = self.state.lock();
+        if !state.led {
+            state.led = true;
+            return Entered::Alone(request);
         }
-        member.wait()
+        let member = Member::new(request, false);
+        state.waiting.push_back(Arc::clone(&member));
+        Entered::Queued(member)
     }
 
-    /// What the leader commits next: itself and those behind it. A change of a bucket goes alone.
+    /// Puts a request in line for which no thread waits.
+    pub(super) fn enter_detached(&self, request: Request) -> Arc<Member> {
+        let member = Member::new(request, true);
+        let mut state = self.state.lock();
+        state.waiting.push_back(Arc::clone(&member));
+        if !state.led {
+            state.led = true;
+            state.calls_committer = true;
+            self.called.notify_one();
+        }
+        member
+    }
+
+    /// The committer's wait for its call; answers whether to go on.
+    pub(super) fn wait_for_call(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.calls_committer {
+            if state.stopping {
+                return false;
+            }
+            state = self.called.wait(state);
+        }
+        state.calls_committer = false;
+        true
+    }
+
+    /// Answers the committer's call, if there is one.
+    pub(super) fn take_call(&self) -> bool {
+        std::mem::take(&mut self.state.lock().calls_committer)
+    }
+
+    /// Ends the committer's wait; what is in line is still led.
+    pub(super) fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.called.notify_all();
+    }
+
+    /// What the leader commits next: the first in line and those behind it. A change of a bucket goes alone.
     pub(super) fn take_group(&self) -> Vec<Arc<Member>> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let (mut group, mut len) = (Vec::new(), 0);
         while let Some(next) = state.waiting.front() {
             let alone = next.request.is_alone();
@@ -109,23 +186,33 @@ impl Queue {
         group
     }
 
-    /// Hands on the lead, then answers the group; the answer of `own` is returned instead.
-    pub(super) fn finish(&self, own: &Arc<Member>, group: Vec<Arc<Member>>, answers: Vec<Result<Answer>>) -> Result<Answer> {
+    /// Hands on the lead, then answers the group; the answer of `own`, the thread's own member, is returned instead.
+    pub(super) fn finish(
+        &self,
+        own: Option<&Arc<Member>>,
+        group: Vec<Arc<Member>>,
+        answers: Vec<Result<Answer>>,
+    ) -> Option<Result<Answer>> {
         self.hand_on();
         let mut answer = None;
         for (member, result) in group.into_iter().zip(answers) {
-            if Arc::ptr_eq(&member, own) {
+            if own.is_some_and(|own| Arc::ptr_eq(&member, own)) {
                 answer = Some(result);
             } else {
                 member.set(Turn::Answered(result));
             }
         }
-        answer.expect("the leader is the first of its group")
+        answer
     }
 
-    fn hand_on(&self) {
-        let mut state = self.0.lock();
+    /// Gives the lead to the next in line, if there is one.
+    pub(super) fn hand_on(&self) {
+        let mut state = self.state.lock();
         match state.waiting.front() {
+            Some(next) if next.is_detached => {
+                state.calls_committer = true;
+                self.called.notify_one();
+            }
             Some(next) => next.set(Turn::Lead),
             None => state.led = false,
         }

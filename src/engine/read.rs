@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::core::Core;
-use crate::acceptance::{Found, PreRead};
+use crate::acceptance::Found;
 use crate::entry::{Entry, Meta, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
@@ -34,7 +34,7 @@ const ENTRY_BYTES: u64 = 32;
 impl Core {
     /// Store time for a reader, where time can matter to what it sees.
     fn reader_now(&self, state: &BucketState) -> u64 {
-        if state.spec.max_age > 0 || state.deadlines_seen { self.now() } else { 0 }
+        if state.spec.max_age > 0 || state.deadlines_seen { self.now_for_readers() } else { 0 }
     }
 
     fn bucket_in<'v>(&self, view: &'v View, id: BucketId, visible: CommitNumber) -> Result<&'v Arc<BucketState>> {
@@ -73,15 +73,8 @@ impl Core {
             .transpose()
     }
 
-    /// The key's newest entry as a condition needs it, as of a visible commit.
-    pub(super) fn pre_read(&self, id: BucketId, key: &[u8]) -> Result<PreRead> {
-        let view = self.view.load();
-        let at = view.visible();
-        let state = self.bucket_in(&view, id, at)?;
-        Ok(PreRead { at, found: self.read_newest(&view, at, state, key)? })
-    }
-
-    pub(super) fn read_newest(&self, view: &View, visible: CommitNumber, state: &BucketState, key: &[u8]) -> Result<Found> {
+    pub(super) fn read_newest(&self, view: &View, visible: CommitNumber, state: &BucketState, key: &[u8], now: u64) -> Result<Found> {
+        let _ = now;
         let found = self.with_newest(view, visible, state, key, |meta, _, _| Found::Entry {
             revision: meta.revision,
             is_value: meta.flags.is_put(),

@@ -14,7 +14,7 @@ use super::commit::UNSYNCED_COMMITS_MAX;
 use super::core::{Core, Parts, segment_name};
 use super::directory::{Listing, check_strangers, lock, make_directory};
 use super::keeper::{Failed, Keeper, RESERVE_NAME};
-use super::leader::{Leader, Live};
+use super::leader::{Draft, Leader, Live};
 use super::replayed::Replayed;
 use super::retired::Retired;
 use super::settings::Settings;
@@ -144,7 +144,7 @@ impl LeaderParts {
         let names = self.buckets.iter().map(|state| (state.spec.name.clone(), state.id)).collect();
         let live = |state: BucketState| {
             let published = view.buckets.revision_counter(state.id).unwrap_or_default();
-            (state.id, Live { state: Arc::new(state), published })
+            (state.id, Live { state: Arc::new(state), published, last_commit: view.visible(), next_expiry: 0 })
         };
         Leader {
             chain: log.initial_chain(),
@@ -153,8 +153,11 @@ impl LeaderParts {
             record: RecordWriter::new(),
             next: self.next,
             next_bucket: self.next_bucket,
+            time_matters: self.buckets.iter().any(|state| state.spec.max_age > 0 || state.deadlines_seen),
             buckets: self.buckets.into_iter().map(live).collect(),
             names,
+            draft: Draft::default(),
+            answers: Vec::new(),
         }
     }
 }

@@ -127,6 +127,11 @@ impl Replay {
                         state.last_revision = meta.revision;
                     }
                     state.deadlines_seen |= meta.deadline > 0;
+                    // What it pushed out is not in the log: counted again when somebody has to know.
+                    state.size = None;
+                    if meta.flags.drops_newest() {
+                        state.note_dropped(meta.revision);
+                    }
                     let hash = self.hasher.hash(bucket, key);
                     self.memtable.insert(bucket, key, hash, commit, meta, value);
                 }
@@ -143,9 +148,24 @@ impl Replay {
                 self.bucket(id)?;
                 self.buckets.remove(&id);
             }
-            Change::EditBucket { .. } | Change::PurgeAll { .. } | Change::SweepCursor { .. } => {
-                let message = "the log holds a change that this version of annals does not make; open it with a newer one";
-                return Err(Error::new(ErrorKind::UnsupportedFormat, message));
+            Change::EditBucket { id, spec, now } => {
+                if let Some(state) = self.bucket(id)? {
+                    state.edit(spec, commit, now);
+                }
+            }
+            Change::PurgeAll { id, through } => {
+                if let Some(state) = self.bucket(id)? {
+                    if through > state.last_revision {
+                        let message = format!("the log purges bucket {id} through {through}, beyond its last revision");
+                        return Err(Error::new(ErrorKind::Corrupt, message));
+                    }
+                    state.purge_all(through, commit, 0);
+                }
+            }
+            Change::SweepCursor { id, deadline, revision } => {
+                if let Some(state) = self.bucket(id)? {
+                    state.cursor = (deadline, revision);
+                }
             }
             Change::Clock(_) => {}
         }

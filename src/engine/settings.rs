@@ -10,6 +10,8 @@ pub(crate) struct Settings {
     pub(crate) memory_budget: u64,
     /// The largest value of any bucket.
     pub(crate) value_len_max: u64,
+    /// The most operations of one batch.
+    pub(crate) batch_ops_max: u32,
     pub(crate) create_if_missing: bool,
     /// Refuse a torn tail instead of cutting it.
     pub(crate) strict: bool,
@@ -29,6 +31,7 @@ impl Default for Settings {
             durability: Durability::Sync,
             memory_budget: 256 << 20,
             value_len_max: 16 << 20,
+            batch_ops_max: 1000,
             create_if_missing: true,
             strict: false,
             threads: true,

@@ -54,7 +54,7 @@ const FIELDS_KNOWN: u8 = FIELD_TTL | FIELD_ORIGIN | FIELD_REVISION;
 pub(crate) enum Change<'a> {
     Entry { bucket: BucketId, key: &'a [u8], meta: Meta, value: &'a [u8] },
     CreateBucket { id: BucketId, spec: BucketSpec },
-    EditBucket { id: BucketId, spec: BucketSpec },
+    EditBucket { id: BucketId, spec: BucketSpec, now: u64 },
     DeleteBucket { id: BucketId },
     PurgeAll { id: BucketId, through: Revision },
     SweepCursor { id: BucketId, deadline: u64, revision: Revision },
@@ -114,7 +114,6 @@ pub(crate) fn encode_entry(out: &mut Vec<u8>, entry: &EntryFields<'_>) {
 /// Replaces the flags of the encoded entry that starts at `at`; what it did (put, delete, ...) stays. Answers whether there is
 /// one.
 #[must_use]
-#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
 pub(crate) fn patch_flags(encoded: &mut [u8], at: usize, flags: Flags) -> bool {
     let Some((head, _)) = encoded.get_mut(at..).and_then(|entry| entry.split_first_chunk_mut::<4>()) else {
         return false;
@@ -136,7 +135,6 @@ pub(crate) fn encode_create_bucket(out: &mut Vec<u8>, id: BucketId, spec: &Bucke
 }
 
 /// Appends a change of a bucket's configuration.
-#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
 pub(crate) fn encode_edit_bucket(out: &mut Vec<u8>, id: BucketId, spec: &BucketSpec) {
     put_numbers(out, KIND_EDIT_BUCKET, &[id.0]);
     spec.encode(out);
@@ -148,7 +146,6 @@ pub(crate) fn encode_delete_bucket(out: &mut Vec<u8>, id: BucketId) {
 }
 
 /// Appends the removal of everything in a bucket up to a revision.
-#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
 pub(crate) fn encode_purge_all(out: &mut Vec<u8>, id: BucketId, through: Revision) {
     put_numbers(out, KIND_PURGE_ALL, &[id.0, through.0]);
 }
@@ -249,7 +246,7 @@ impl<'a> Changes<'a> {
         let id = BucketId(first);
         Ok(match kind {
             KIND_CREATE_BUCKET => Change::CreateBucket { id, spec: BucketSpec::decode(&mut self.reader)? },
-            KIND_EDIT_BUCKET => Change::EditBucket { id, spec: BucketSpec::decode(&mut self.reader)? },
+            KIND_EDIT_BUCKET => Change::EditBucket { id, spec: BucketSpec::decode(&mut self.reader)?, now: self.now },
             KIND_DELETE_BUCKET => Change::DeleteBucket { id },
             KIND_PURGE_ALL => Change::PurgeAll { id, through: self.revision()? },
             KIND_SWEEP_CURSOR => {

@@ -1,7 +1,9 @@
 //! Building records in a buffer that is kept from group to group: no allocation on the commit path once it has grown.
 
 use crate::codec::put_varint;
+use crate::entry::Flags;
 use crate::number::{BucketId, Revision};
+use crate::wal::change::patch_flags;
 use crate::wal::format::{
     PAYLOAD_LEN_MAX, RECORD_ALIGNMENT, RECORD_HEADER_LEN, RecordFields, RecordHeader, RecordKind, Seed, record_len,
 };
@@ -39,6 +41,14 @@ impl RecordWriter {
     /// Appends encoded changes.
     pub(crate) fn push(&mut self, encoded: &[u8]) {
         self.buffer.extend_from_slice(encoded);
+    }
+
+    /// Appends one encoded entry with these flags.
+    pub(crate) fn push_entry(&mut self, encoded: &[u8], flags: Flags) {
+        let at = self.buffer.len();
+        self.buffer.extend_from_slice(encoded);
+        let is_entry = patch_flags(&mut self.buffer, at, flags);
+        debug_assert!(is_entry, "only entries have flags");
     }
 
     /// The length that the record has so far, padding included.

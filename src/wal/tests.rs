@@ -338,7 +338,7 @@ fn expected<'a>(op: &'a Op, now: u64, taken: &mut [u64; 4]) -> Change<'a> {
             Change::Entry { bucket: BucketId(*bucket), key, meta, value }
         }
         Op::Create(id, name) => Change::CreateBucket { id: BucketId(*id), spec: BucketSpec::new(name.clone()) },
-        Op::Edit(id, name) => Change::EditBucket { id: BucketId(*id), spec: BucketSpec::new(name.clone()) },
+        Op::Edit(id, name) => Change::EditBucket { id: BucketId(*id), spec: BucketSpec::new(name.clone()), now },
         Op::Delete(id) => Change::DeleteBucket { id: BucketId(*id) },
         Op::Purge(id, through) => Change::PurgeAll { id: BucketId(*id), through: Revision(*through) },
         Op::Sweep(id, deadline, revision) => {

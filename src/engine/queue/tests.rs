@@ -2,36 +2,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use super::{GROUP_LEN_MAX, Joined, Member, Queue};
-use crate::engine::commit::{Answer, Condition, Request, Write};
-use crate::entry::{Flags, Value};
-use crate::number::{BucketId, Revision};
+use super::{Entered, GROUP_LEN_MAX, Member, Queue, Waited};
+use crate::engine::request::{Answer, Ops, Request, Write};
+use crate::number::Revision;
 
-fn write(len: usize) -> Arc<Member> {
-    Member::new(Request::Write(Write {
-        bucket: BucketId(1),
-        key: b"k"[..].into(),
-        flags: Flags::put(),
-        value: Value::empty(),
-        condition: Condition::None,
-        pre_read: None,
-        encoded: vec![0; len],
-    }))
+fn write(len: usize) -> Request {
+    let ops = Ops::Many(Vec::new());
+    Request::Write(Write {
+        bytes: vec![0; len],
+        ops,
+        lenient: false,
+        synced: false,
+        alone: false,
+        leader_reads: false,
+        counted: false,
+    })
 }
 
-fn join_without_waiting(queue: &Queue, member: &Arc<Member>) {
-    queue.0.lock().waiting.push_back(Arc::clone(member));
+fn join_without_waiting(queue: &Queue, request: Request) {
+    queue.state.lock().waiting.push_back(Member::new(request, false));
 }
 
 #[test]
 fn a_group_is_bounded_and_a_change_of_a_bucket_goes_alone() {
     let queue = Queue::default();
     let half = GROUP_LEN_MAX / 2 - 100;
-    for member in [write(half), write(half), write(half), write(10)] {
-        join_without_waiting(&queue, &member);
+    for request in [write(half), write(half), write(half), write(10)] {
+        join_without_waiting(&queue, request);
     }
-    join_without_waiting(&queue, &Member::new(Request::DeleteBucket("b".to_owned())));
-    join_without_waiting(&queue, &write(2 * GROUP_LEN_MAX));
+    join_without_waiting(&queue, Request::DeleteBucket("b".to_owned()));
+    join_without_waiting(&queue, write(2 * GROUP_LEN_MAX));
     let sizes: Vec<usize> = std::iter::from_fn(|| Some(queue.take_group().len()).filter(|len| *len > 0)).collect();
     assert_eq!(sizes, [2, 2, 1, 1], "two halves; a half and the rest; the bucket; one member larger than a group");
 }
@@ -39,30 +39,55 @@ fn a_group_is_bounded_and_a_change_of_a_bucket_goes_alone() {
 #[test]
 fn every_member_is_answered_once_and_one_thread_leads_at_a_time() {
     let (queue, leading, answered) = (Queue::default(), AtomicU64::new(0), AtomicU64::new(0));
+    let next = || Ok(Answer::Written(Revision(answered.fetch_add(1, Ordering::SeqCst))));
+    let lead = || assert_eq!(leading.fetch_add(1, Ordering::SeqCst), 0, "two leaders at once");
+    let queue = &queue;
+    let (lead, next, leading) = (&lead, &next, &leading);
+    let lead_group = &|own: Option<&Arc<Member>>| {
+        lead();
+        let group = queue.take_group();
+        assert!(own.is_none_or(|own| Arc::ptr_eq(&group[0], own)), "the leader is the first of its group");
+        let answers = group.iter().map(|_| next()).collect();
+        leading.fetch_sub(1, Ordering::SeqCst);
+        queue.finish(own, group, answers)
+    };
     thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                for _ in 0..500 {
-                    let member = write(10);
-                    let answer = match queue.join(&member) {
-                        Joined::Answered(answer) => answer,
-                        Joined::Lead => {
-                            assert_eq!(leading.fetch_add(1, Ordering::SeqCst), 0, "two leaders at once");
-                            let group = queue.take_group();
-                            assert!(Arc::ptr_eq(&group[0], &member), "the leader is the first of its group");
-                            let answers =
-                                group.iter().map(|_| Ok(Answer::Written(Revision(answered.fetch_add(1, Ordering::SeqCst)))));
-                            let answers = answers.collect();
-                            leading.fetch_sub(1, Ordering::SeqCst);
-                            queue.finish(&member, group, answers)
+        let committer = scope.spawn(|| {
+            while queue.wait_for_call() {
+                lead_group(None);
+            }
+        });
+        let writers: Vec<_> = (0..8)
+            .map(|writer| {
+                scope.spawn(move || {
+                    for _ in 0..500 {
+                        if writer == 0 {
+                            assert!(matches!(queue.enter_detached(write(10)).wait_answer(), Ok(Answer::Written(_))));
+                            continue;
                         }
-                    };
-                    assert!(matches!(answer, Ok(Answer::Written(_))));
-                }
-            });
-        }
+                        let answer = match queue.enter(write(10)) {
+                            Entered::Alone(_) => {
+                                lead();
+                                let answer = next();
+                                leading.fetch_sub(1, Ordering::SeqCst);
+                                queue.hand_on();
+                                answer
+                            }
+                            Entered::Queued(member) => match member.wait() {
+                                Waited::Answered(answer) => answer,
+                                Waited::Lead => lead_group(Some(&member)).unwrap(),
+                            },
+                        };
+                        assert!(matches!(answer, Ok(Answer::Written(_))));
+                    }
+                })
+            })
+            .collect();
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        queue.stop();
+        committer.join().unwrap();
     });
     assert_eq!(answered.load(Ordering::SeqCst), 8 * 500);
-    let state = queue.0.lock();
+    let state = queue.state.lock();
     assert!(!state.led && state.waiting.is_empty(), "the queue is at rest");
 }

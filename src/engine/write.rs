@@ -1,0 +1,218 @@
+//! The caller's side of a write: from checked arguments to its revisions, outside any lock but the queue's.
+//!
+//! Reads what the write depends on, encodes, joins the queue; comes back if what it had read was out of date. In the third round it asks for
+//! a group of its own in which the leader reads, so that it ends whatever others do.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::core::Core;
+use super::queue::Member;
+use super::request::{Answer, Condition, Op, OpFields, Ops, Request, Write};
+use crate::acceptance::PreRead;
+use crate::entry::{Flags, Operation, Reason};
+use crate::error::{ErrorKind, Result};
+use crate::number::{BucketId, Revision};
+
+/// How often a writer reads again for its condition before the leader reads for it.
+const READS_BY_CALLER_MAX: u32 = 2;
+/// About what an entry takes in the log beside key and value.
+const ENTRY_OVERHEAD: usize = 32;
+
+/// How operations that belong together are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WriteOptions {
+    /// Synced before it is answered, whatever the store's level.
+    pub(crate) synced: bool,
+    /// Skip an operation whose condition fails, instead of failing.
+    pub(crate) lenient: bool,
+}
+
+/// Who reads what a write depends on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    ByCaller,
+    ByLeader,
+    /// By the leader, in a group without others.
+    Alone,
+}
+
+/// A write that was put in line.
+#[derive(Debug)]
+pub(crate) struct Submitted(Line);
+
+#[derive(Debug)]
+enum Line {
+    Member(Arc<Member>),
+    Done(Result<Revision>),
+}
+
+impl Core {
+    /// One operation, from checked arguments to its revision.
+    pub(super) fn write(&self, fields: &OpFields<'_>, options: WriteOptions) -> Result<Revision> {
+        match self.write_all(std::slice::from_ref(fields), options)? {
+            Answer::Written(revision) => Ok(revision),
+            other => unreachable!("one operation is answered with its revision, not {other:?}"),
+        }
+    }
+
+    /// Several operations, all or none; one revision for each.
+    pub(super) fn write_batch(&self, fields: &[OpFields<'_>], options: WriteOptions) -> Result<Vec<Revision>> {
+        match self.write_all(fields, options)? {
+            Answer::Written(revision) => Ok(vec![revision]),
+            Answer::Batch(revisions) => Ok(revisions),
+            other => unreachable!("a batch is answered with its revisions, not {other:?}"),
+        }
+    }
+
+    fn write_all(&self, fields: &[OpFields<'_>], options: WriteOptions) -> Result<Answer> {
+        let (mut rounds, mut counted) = (0, false);
+        loop {
+            let reads = if rounds < READS_BY_CALLER_MAX { Reads::ByCaller } else { Reads::Alone };
+            let write = self.prepare(fields, options, reads, counted)?;
+            match self.submit(Request::Write(write))? {
+                Answer::ReadAgain => rounds += 1,
+                Answer::Count(bucket) => {
+                    self.count_size(bucket)?;
+                    counted = true;
+                }
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// Puts a write in line without waiting for it. Without threads of the store's own it is committed before this returns.
+    pub(super) fn submit_detached(&self, fields: &OpFields<'_>, options: WriteOptions) -> Result<Submitted> {
+        // Whether there is room cannot be told without counting, which takes a thread; so this one does it.
+        let limited = {
+            let view = self.view.load();
+            let state = view.buckets.get(fields.bucket, view.visible());
+            state.is_some_and(|state| state.spec.max_bytes > 0)
+        };
+        if limited {
+            return Ok(Submitted(Line::Done(self.write(fields, options))));
+        }
+        // The leader reads for it: were it sent back to read again, later writes of the same thread would overtake it.
+        let write = self.prepare(std::slice::from_ref(fields), options, Reads::ByLeader, false)?;
+        let member = self.queue.enter_detached(Request::Write(write));
+        if !self.settings.threads {
+            while self.queue.take_call() {
+                self.lead_group(None);
+            }
+        }
+        Ok(Submitted(Line::Member(member)))
+    }
+
+    /// The committer's thread.
+    pub(super) fn run_committer(&self) {
+        while self.queue.wait_for_call() {
+            self.lead_group(None);
+        }
+    }
+
+    pub(super) fn outcome_of(&self, submitted: &Submitted) -> Result<Revision> {
+        match &submitted.0 {
+            Line::Done(result) => result.clone(),
+            Line::Member(member) => self.revision_of(member, member.wait_answer()),
+        }
+    }
+
+    pub(super) fn outcome_now(&self, submitted: &Submitted) -> Option<Result<Revision>> {
+        match &submitted.0 {
+            Line::Done(result) => Some(result.clone()),
+            Line::Member(member) => member.answer_now().map(|answer| self.revision_of(member, answer)),
+        }
+    }
+
+    fn revision_of(&self, member: &Member, answer: Result<Answer>) -> Result<Revision> {
+        match (answer?, &member.request) {
+            (Answer::Written(revision), _) => Ok(revision),
+            // The bucket was given a limit in between.
+            (_, Request::Write(write)) => {
+                let op = &write.ops.as_slice()[0];
+                let options = WriteOptions { synced: write.synced, lenient: false };
+                self.write(&op.fields(write), options)
+            }
+            (answer, request) => unreachable!("{request:?} was put in line, and answered with {answer:?}"),
+        }
+    }
+
+    /// Everything that can be done before the queue.
+    fn prepare(&self, fields: &[OpFields<'_>], options: WriteOptions, reads: Reads, counted: bool) -> Result<Write> {
+        self.health.check_writable()?;
+        let len: usize = fields.iter().map(|op| op.key.len() + op.value.len() + ENTRY_OVERHEAD).sum();
+        self.wait_for_room()?;
+        let mut bytes = Vec::with_capacity(len);
+        let mut encode = |fields: &OpFields<'_>| {
+            let mut op = Op::encode(&mut bytes, fields, self.hasher.hash(fields.bucket, fields.key));
+            if reads == Reads::ByCaller {
+                self.read_for(&mut op, fields)?;
+            }
+            Ok(op)
+        };
+        let ops = match fields {
+            [one] => Ops::One(encode(one)?),
+            // Operations that may be skipped are no batch: each stands for itself.
+            many if options.lenient => Ops::Many(many.iter().map(encode).collect::<Result<_>>()?),
+            many => Ops::Many(many.iter().zip(continues(many)).map(|(op, bits)| encode(&op.with_flags(bits))).collect::<Result<_>>()?),
+        };
+        let WriteOptions { synced, lenient } = options;
+        let (alone, leader_reads) = (reads == Reads::Alone, reads != Reads::ByCaller);
+        Ok(Write { bytes, ops, lenient, synced, alone, leader_reads, counted })
+    }
+
+    /// What the operation depends on, as of a visible commit.
+    fn read_for(&self, op: &mut Op, fields: &OpFields<'_>) -> Result<()> {
+        let now = self.now_for_readers();
+        let view = self.view.load();
+        let at = view.visible();
+        let state = view.buckets.get(fields.bucket, at).ok_or_else(|| self.bucket_gone())?;
+        if fields.condition != Condition::None || state.deadlines_seen || state.spec.max_bytes > 0 {
+            op.pre_read = Some(PreRead { at, found: self.read_newest(&view, at, state, fields.key, now)? });
+        }
+        if state.spec.max_bytes > 0 && !fields.is_check {
+            op.stored = Some(self.stored_of(&view, at, fields.bucket, fields.key)?);
+        }
+        Ok(())
+    }
+
+    /// The key's newest value again, with another time to live (nanoseconds; 0 = none). `None` if it has no value.
+    pub(super) fn touch(&self, bucket: BucketId, key: &[u8], ttl: u64, options: WriteOptions) -> Result<Option<Revision>> {
+        loop {
+            let Some(entry) = self.entry(bucket, key)?.filter(|entry| entry.operation() == Operation::Put) else { return Ok(None) };
+            let flags = Flags::put().with_reason(Reason::Touched);
+            let condition = Condition::Revision(entry.revision());
+            let value = entry.value();
+            let fields = OpFields { bucket, flags, key, value, condition, ttl, revision: Revision::NONE, is_check: false };
+            match self.write(&fields, options) {
+                // Somebody wrote in between: what is to live longer is what is there now.
+                Err(error) if error.kind() == ErrorKind::WrongRevision => {}
+                written => return written.map(Some),
+            }
+        }
+    }
+
+    pub(super) fn purge_all(&self, bucket: BucketId) -> Result<Revision> {
+        self.health.check_writable()?;
+        match self.submit(Request::PurgeAll(bucket))? {
+            Answer::Purged(through) => Ok(through),
+            other => unreachable!("a purge answers through what, not {other:?}"),
+        }
+    }
+}
+
+/// For each operation the flag that says that its bucket's next revision belongs to the same batch, or none (E12).
+fn continues(batch: &[OpFields<'_>]) -> Vec<u16> {
+    let mut followed = HashSet::new();
+    let mut bits: Vec<u16> = batch
+        .iter()
+        .rev()
+        .map(|op| match op.is_check {
+            true => 0,
+            false if followed.insert(op.bucket) => 0,
+            false => Flags::CONTINUES,
+        })
+        .collect();
+    bits.reverse();
+    bits
+}
