@@ -231,7 +231,8 @@ impl Batch {
     fn check_limits(&self) -> Result<()> {
         let (count, limit) = (self.ops.len(), self.engine.batch_ops_max());
         if count > limit {
-            let message = format!("a batch of {count} operations; this store takes at most {limit}, see Options::max_batch_operations");
+            let message =
+                format!("a batch of {count} operations; this store takes at most {limit}, see Options::max_batch_operations");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         if self.ops.len() > 1 && self.bytes.len() > BATCH_BYTES_MAX {
@@ -252,7 +253,8 @@ fn check_conditions(ops: &[OpFields<'_>]) -> Result<()> {
         let key = (op.bucket, op.key);
         if op.condition != Condition::None && written.contains(&key) {
             let key = String::from_utf8_lossy(op.key);
-            let message = format!("a condition on key {key}, which an earlier operation of the same batch writes; use two batches");
+            let message =
+                format!("a condition on key {key}, which an earlier operation of the same batch writes; use two batches");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         if !op.is_check {

@@ -243,8 +243,10 @@ impl Bucket {
         if chunk.is_empty() {
             return Ok(());
         }
-        let ops: Vec<_> =
-            chunk.iter().map(|(key, value)| OpFields::put(self.id, key.as_ref().as_bytes(), value.as_ref(), Condition::None)).collect();
+        let ops: Vec<_> = chunk
+            .iter()
+            .map(|(key, value)| OpFields::put(self.id, key.as_ref().as_bytes(), value.as_ref(), Condition::None))
+            .collect();
         let revisions = self.engine.write_batch(&ops, WriteOptions::default())?;
         loaded.count += revisions.len() as u64;
         loaded.last_revision = revisions.last().copied().unwrap_or(loaded.last_revision);

@@ -46,7 +46,8 @@ impl Core {
     /// Drops what lies under the newest entry of each key that is a marker, and the marker too if it is `age` nanoseconds old or older.
     pub(super) fn purge_deletes(&self, bucket: BucketId, age: u64) -> Result<Swept> {
         let target = |key: &[u8], newest: &Meta, now: u64| {
-            let flags = if newest.created.saturating_add(age) <= now { Flags::dropped().with(Flags::ROLLUP) } else { Flags::dropped() };
+            let flags =
+                if newest.created.saturating_add(age) <= now { Flags::dropped().with(Flags::ROLLUP) } else { Flags::dropped() };
             let condition = Condition::Revision(newest.revision);
             let target = || Target { key: key.to_vec(), flags, condition, revision: newest.revision };
             (!newest.flags.is_put()).then(target)

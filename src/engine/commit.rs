@@ -310,11 +310,8 @@ fn answer_accepted(draft: &Draft, group: &[&Request], answers: &mut [Result<Answ
             let change = changes.next_if(|change| change.member == *at && change.op == op);
             change.map_or(Revision::NONE, |change| change.revision)
         };
-        answers[*at] = Ok(if ops.len() == 1 {
-            Answer::Written(next(0))
-        } else {
-            Answer::Batch((0..ops.len()).map(next).collect())
-        });
+        answers[*at] =
+            Ok(if ops.len() == 1 { Answer::Written(next(0)) } else { Answer::Batch((0..ops.len()).map(next).collect()) });
     }
 }
 

@@ -73,7 +73,14 @@ impl Core {
             .transpose()
     }
 
-    pub(super) fn read_newest(&self, view: &View, visible: CommitNumber, state: &BucketState, key: &[u8], now: u64) -> Result<Found> {
+    pub(super) fn read_newest(
+        &self,
+        view: &View,
+        visible: CommitNumber,
+        state: &BucketState,
+        key: &[u8],
+        now: u64,
+    ) -> Result<Found> {
         let _ = now;
         let found = self.with_newest(view, visible, state, key, |meta, _, _| Found::Entry {
             revision: meta.revision,

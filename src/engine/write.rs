@@ -154,7 +154,9 @@ impl Core {
             [one] => Ops::One(encode(one)?),
             // Operations that may be skipped are no batch: each stands for itself.
             many if options.lenient => Ops::Many(many.iter().map(encode).collect::<Result<_>>()?),
-            many => Ops::Many(many.iter().zip(continues(many)).map(|(op, bits)| encode(&op.with_flags(bits))).collect::<Result<_>>()?),
+            many => {
+                Ops::Many(many.iter().zip(continues(many)).map(|(op, bits)| encode(&op.with_flags(bits))).collect::<Result<_>>()?)
+            }
         };
         let WriteOptions { synced, lenient } = options;
         let (alone, leader_reads) = (reads == Reads::Alone, reads != Reads::ByCaller);
@@ -179,7 +181,9 @@ impl Core {
     /// The key's newest value again, with another time to live (nanoseconds; 0 = none). `None` if it has no value.
     pub(super) fn touch(&self, bucket: BucketId, key: &[u8], ttl: u64, options: WriteOptions) -> Result<Option<Revision>> {
         loop {
-            let Some(entry) = self.entry(bucket, key)?.filter(|entry| entry.operation() == Operation::Put) else { return Ok(None) };
+            let Some(entry) = self.entry(bucket, key)?.filter(|entry| entry.operation() == Operation::Put) else {
+                return Ok(None);
+            };
             let flags = Flags::put().with_reason(Reason::Touched);
             let condition = Condition::Revision(entry.revision());
             let value = entry.value();

@@ -18,7 +18,8 @@ pub(crate) mod writer;
 mod tests;
 
 pub(crate) use change::{
-    Change, EntryFields, encode_clock, encode_create_bucket, encode_delete_bucket, encode_edit_bucket, encode_entry, encode_purge_all,
+    Change, EntryFields, encode_clock, encode_create_bucket, encode_delete_bucket, encode_edit_bucket, encode_entry,
+    encode_purge_all,
 };
 pub(crate) use format::{DurabilityClass, HEADER_LEN, RecordFields, record_len};
 pub(crate) use record::RecordWriter;
