@@ -143,6 +143,11 @@ impl Flags {
         !self.is_dropped() && (self.is_purge() || self.has(Self::ROLLUP))
     }
 
+    /// Operation and reason alone.
+    const fn shown(self) -> Self {
+        Self(self.0 & (Self::OPERATION | Self::REASON))
+    }
+
     /// What the entry did, as a user sees it; a dropped entry is never shown and answers `Delete`.
     pub(crate) const fn operation(self) -> Operation {
         match self.0 & Self::OPERATION {
@@ -291,8 +296,9 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What the store notes for itself is left out: two entries are equal whatever merges have run.
     pub(crate) const fn new(key: Key, meta: Meta, value: Value) -> Self {
-        Self { key, meta, value }
+        Self { key, meta: Meta { flags: meta.flags.shown(), ..meta }, value }
     }
 
     /// The key that was changed.

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
+
 use super::core::Core;
+use super::size::expiry_of;
 use crate::acceptance::Found;
 use crate::entry::{Entry, Meta, Value};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,9 +35,25 @@ pub(crate) struct Counts {
 const ENTRY_BYTES: u64 = 32;
 
 impl Core {
-    /// Store time for a reader, where time can matter to what it sees.
-    fn reader_now(&self, state: &BucketState) -> u64 {
-        if state.spec.max_age > 0 || state.deadlines_seen { self.now_for_readers() } else { 0 }
+    /// What a reader of the bucket sees: a view, how much of it, as of which store time (0 where time does not matter). The time is taken
+    /// before the view that goes with it (E16): the other way round, an entry that was renewed in between would be found expired.
+    fn pin(&self, id: BucketId) -> Result<(Guard<Arc<View>>, CommitNumber, u64)> {
+        let view = self.view.load();
+        let visible = view.visible();
+        let state = self.bucket_in(&view, id, visible)?;
+        if state.spec.max_age == 0 && !state.deadlines_seen {
+            return Ok((view, visible, 0));
+        }
+        let now = self.now_for_readers();
+        let view = self.view.load();
+        let visible = view.visible();
+        Ok((view, visible, now))
+    }
+
+    /// The same, to be kept.
+    fn pin_for_long(&self, id: BucketId) -> Result<(Arc<View>, CommitNumber, u64)> {
+        let (view, visible, now) = self.pin(id)?;
+        Ok((Guard::into_inner(view), visible, now))
     }
 
     fn bucket_in<'v>(&self, view: &'v View, id: BucketId, visible: CommitNumber) -> Result<&'v Arc<BucketState>> {
@@ -44,11 +63,10 @@ impl Core {
 
     /// Hands the key's value to `read`, in place.
     pub(super) fn get_with<T>(&self, id: BucketId, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
-        let view = self.view.load();
-        let visible = view.visible();
+        let (view, visible, now) = self.pin(id)?;
         let state = self.bucket_in(&view, id, visible)?;
         let mut read = Some(read);
-        let answer = self.with_newest(&view, visible, state, key, |meta, value, _| {
+        let answer = self.with_newest(&view, visible, state, key, now, |meta, value, _| {
             if meta.flags.is_put() { read.take().map(|read| read(value)) } else { None }
         })?;
         Ok(answer.flatten())
@@ -56,23 +74,22 @@ impl Core {
 
     /// The key's value, to keep.
     pub(super) fn get(&self, id: BucketId, key: &[u8]) -> Result<Option<Value>> {
-        let view = self.view.load();
-        let visible = view.visible();
+        let (view, visible, now) = self.pin(id)?;
         let state = self.bucket_in(&view, id, visible)?;
-        let found = self.with_newest(&view, visible, state, key, |meta, _, value| meta.flags.is_put().then(value))?;
+        let found = self.with_newest(&view, visible, state, key, now, |meta, _, value| meta.flags.is_put().then(value))?;
         Ok(found.flatten())
     }
 
     /// The key's newest entry.
     pub(super) fn entry(&self, id: BucketId, key: &[u8]) -> Result<Option<Entry>> {
-        let view = self.view.load();
-        let visible = view.visible();
+        let (view, visible, now) = self.pin(id)?;
         let state = self.bucket_in(&view, id, visible)?;
-        self.with_newest(&view, visible, state, key, |meta, _, value| (*meta, value()))?
+        self.with_newest(&view, visible, state, key, now, |meta, _, value| (*meta, value()))?
             .map(|(meta, value)| self.entry_of(key, meta, value))
             .transpose()
     }
 
+    /// What a condition is judged by: the key's newest entry at store time `now`.
     pub(super) fn read_newest(
         &self,
         view: &View,
@@ -81,45 +98,71 @@ impl Core {
         key: &[u8],
         now: u64,
     ) -> Result<Found> {
-        let _ = now;
-        let found = self.with_newest(view, visible, state, key, |meta, _, _| Found::Entry {
+        let found = self.with_newest(view, visible, state, key, now, |meta, _, _| Found::Entry {
             revision: meta.revision,
             is_value: meta.flags.is_put(),
-            deadline: meta.deadline,
+            deadline: if expiry_of(state, meta) == u64::MAX { 0 } else { expiry_of(state, meta) },
         })?;
-        Ok(found.unwrap_or(Found::Nothing))
+        match found {
+            Some(found) => Ok(found),
+            None if state.deadlines_seen && self.has_expired(view, visible, state, key, now)? => Ok(Found::Expired),
+            None => Ok(Found::Nothing),
+        }
     }
 
-    /// The first entry of the key found from the newest source on, if a reader may see it: (meta, bytes, a value to keep).
+    /// Whether the key shows nothing because the time to live of its newest entry is over.
+    fn has_expired(&self, view: &View, visible: CommitNumber, state: &BucketState, key: &[u8], now: u64) -> Result<bool> {
+        let rules = rules(state, now);
+        let entries = self.stored_of(view, visible, state.id, key)?;
+        let mut judge = Judge::new(&rules);
+        let newest = entries.iter().find(|(meta, _)| judge.see(meta) != Sight::Hidden);
+        Ok(newest.is_some_and(|(meta, _)| meta.revision > state.floor && meta.deadline > 0 && meta.deadline <= now))
+    }
+
+    /// The key's newest entry that a reader may see: (meta, bytes, a value to keep).
     fn with_newest<T>(
         &self,
         view: &View,
         visible: CommitNumber,
         state: &BucketState,
         key: &[u8],
+        now: u64,
         read: impl FnOnce(&Meta, &[u8], &dyn Fn() -> Value) -> T,
     ) -> Result<Option<T>> {
-        let rules = rules(state, self.reader_now(state));
-        let seen = |meta: &Meta| Judge::new(&rules).see(meta) == Sight::Visible;
+        let rules = rules(state, now);
         let mut read = Some(read);
         let hash = self.hasher.hash(state.id, key);
-        let mut take = |meta: &Meta, bytes: &[u8], value: &dyn Fn() -> Value| {
-            let read = read.take().filter(|_| seen(meta))?;
-            Some(read(meta, bytes, value))
+        let mut take = |meta: &Meta, bytes: &[u8], value: &dyn Fn() -> Value| match Judge::new(&rules).see(meta) {
+            Sight::Visible => Newest::Seen(read.take().map(|read| read(meta, bytes, value))),
+            Sight::Hidden => Newest::Below,
+            Sight::End => Newest::Seen(None),
         };
+        let mut newest = None;
         for memtable in view.memtables() {
-            let found =
+            newest =
                 memtable.with_newest(state.id, key, hash, visible, |found| take(&found.meta, found.value, &|| found.to_value()));
-            if let Some(answer) = found {
-                return Ok(answer);
+            if newest.is_some() {
+                break;
             }
         }
-        for segment in view.runs.iter().filter_map(|run| run.find(state.id, key)) {
-            if let Some(found) = segment.newest(state.id, key)? {
-                return Ok(take(&found.meta, found.value, &|| found.to_value()));
+        if newest.is_none() {
+            for segment in view.runs.iter().filter_map(|run| run.find(state.id, key)) {
+                if let Some(found) = segment.newest(state.id, key)? {
+                    newest = Some(take(&found.meta, found.value, &|| found.to_value()));
+                    break;
+                }
             }
         }
-        Ok(None)
+        match newest {
+            None => Ok(None),
+            Some(Newest::Seen(answer)) => Ok(answer),
+            // A dropped entry, which may have left the marker under it.
+            Some(Newest::Below) => {
+                let group = group_of(view, visible, state.id, key)?;
+                let found = group.as_ref().and_then(|group| visible_entries(group, state, now).next());
+                Ok(found.zip(read.take()).map(|((meta, value, _), read)| read(&meta, &value, &|| value.clone())))
+            }
+        }
     }
 
     fn entry_of(&self, key: &[u8], meta: Meta, value: Value) -> Result<Entry> {
@@ -134,16 +177,10 @@ impl Core {
 
     /// The retained entries of one key, newest first.
     fn history_of(&self, id: BucketId, key: &[u8]) -> Result<Vec<Entry>> {
-        let view = self.view.load_full();
-        let visible = view.visible();
+        let (view, visible, now) = self.pin_for_long(id)?;
         let state = self.bucket_in(&view, id, visible)?;
-        let mut merge = view.merge(id, visible);
-        let mut group = Group::default();
-        merge.seek(key)?;
-        if !merge.next_key(&mut group, Values::Take)? || group.key != key {
-            return Ok(Vec::new());
-        }
-        visible_entries(&group, state, self.reader_now(state)).map(|(meta, value, _)| self.entry_of(key, meta, value)).collect()
+        let Some(group) = group_of(&view, visible, id, key)? else { return Ok(Vec::new()) };
+        visible_entries(&group, state, now).map(|(meta, value, _)| self.entry_of(key, meta, value)).collect()
     }
 
     /// The retained entries of all keys that match, in revision order.
@@ -154,7 +191,8 @@ impl Core {
             return Ok(EntryScan { entries: entries.into_iter() });
         }
         let mut entries = Vec::new();
-        self.walk(&self.view.load_full(), id, pattern.literal_prefix(), Values::Take, |group, state, now| {
+        let (view, visible, now) = self.pin_for_long(id)?;
+        self.walk((&view, visible, now), id, pattern.literal_prefix(), Values::Take, |group, state, now| {
             if pattern.matches(&group.key) {
                 for (meta, value, _) in visible_entries(group, state, now) {
                     entries.push(self.entry_of(&group.key, meta, value)?);
@@ -169,10 +207,10 @@ impl Core {
     /// Counts what is retained, reading every entry but no value.
     pub(super) fn count(&self, id: BucketId) -> Result<Counts> {
         let (mut live_keys, mut count, mut bytes) = (0, 0, 0);
-        let view = self.view.load_full();
-        let spec = self.bucket_in(&view, id, view.visible())?.spec.clone();
+        let (view, visible, now) = self.pin_for_long(id)?;
+        let spec = self.bucket_in(&view, id, visible)?.spec.clone();
         let last_revision = view.buckets.last_revision(id);
-        self.walk(&view, id, &[], Values::Skip, |group, state, now| {
+        self.walk((&view, visible, now), id, &[], Values::Skip, |group, state, now| {
             for (at, (meta, _, value_len)) in visible_entries(group, state, now).enumerate() {
                 live_keys += u64::from(at == 0 && meta.flags.is_put());
                 count += 1;
@@ -186,15 +224,13 @@ impl Core {
     /// Every key with `prefix`, with all its entries.
     fn walk(
         &self,
-        view: &View,
+        (view, visible, now): (&View, CommitNumber, u64),
         id: BucketId,
         prefix: &[u8],
         values: Values,
         mut visit: impl FnMut(&Group, &BucketState, u64) -> Result<()>,
     ) -> Result<()> {
-        let visible = view.visible();
         let state = self.bucket_in(view, id, visible)?;
-        let now = self.reader_now(state);
         let mut merge = view.merge(id, visible);
         let mut group = Group::default();
         merge.seek(prefix)?;
@@ -206,15 +242,28 @@ impl Core {
 
     /// The keys that match any of `filters` (all, if there is none).
     pub(super) fn keys(&self, id: BucketId, filters: Vec<Pattern>, markers: bool) -> Result<KeyScan> {
-        let view = self.view.load_full();
-        let visible = view.visible();
+        let (view, visible, now) = self.pin_for_long(id)?;
         let state = Arc::clone(self.bucket_in(&view, id, visible)?);
         let prefix = common_prefix(&filters).to_vec();
         let mut merge = view.merge(id, visible);
         merge.seek(&prefix)?;
-        let now = self.reader_now(&state);
         Ok(KeyScan { merge, group: Group::default(), state, now, filters, prefix, markers, ended: false })
     }
+}
+
+/// What the newest source that holds a key says of it.
+enum Newest<T> {
+    Seen(T),
+    /// Only what is below may answer.
+    Below,
+}
+
+/// All entries of a key, if it has any.
+fn group_of(view: &View, visible: CommitNumber, id: BucketId, key: &[u8]) -> Result<Option<Group>> {
+    let mut merge = view.merge(id, visible);
+    let mut group = Group::default();
+    merge.seek(key)?;
+    Ok((merge.next_key(&mut group, Values::Take)? && group.key == key).then_some(group))
 }
 
 /// What of a key's entries a reader sees, newest first: (meta, value, length of the value).

@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "not part of the public API")]
 
 pub mod calls;
+pub mod clock;
 pub mod disk;
 pub mod edits;
 pub mod manifest;

@@ -1,24 +1,37 @@
-//! One test, three stores: in memory; in a directory with structures so small that rare paths are common; and such a directory that is
-//! flushed, merged, closed and opened again between any two steps of the test.
+//! One test, four stores: in memory; in a directory with structures so small that rare paths are common; one that flushes and merges every
+//! few writes by itself; and one that is flushed, merged, closed and opened again between any two steps of the test. Time is in the hand
+//! of the test: it stands still until [`Fixture::pass`].
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
 
+use annals::env::Env;
+use annals::testing::clock::ManualClock;
 use annals::{
-    Bucket, BucketConfig, BucketStatus, Entry, ErrorKind, KeysOptions, Operation, Options, Outcome, Result, Revision, Store,
+    Batch, Bucket, BucketConfig, BucketStatus, Entry, ErrorKind, KeysOptions, Operation, Options, Outcome, PutOptions, Result,
+    Revision, Store,
 };
 use tempfile::TempDir;
+
+use crate::files::fast_directory;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Memory,
     Directory,
+    /// Memtables of a few entries, so that background jobs are always at work.
+    Busy,
     /// Every checkpoint does something to the files.
     Churn,
 }
 
-/// A store of one of the three kinds. What it hands out must not be kept over a step, because a step may reopen the store.
+/// A store of one of the kinds. What it hands out must not be kept over a step, because a step may reopen the store.
 pub(crate) struct Fixture {
     kind: Kind,
+    clock: Arc<ManualClock>,
+    /// Holds the files of a store in memory while it is shut.
+    env: Env,
     directory: TempDir,
     store: RefCell<Option<Store>>,
     checkpoints: Cell<u32>,
@@ -26,12 +39,17 @@ pub(crate) struct Fixture {
 
 /// Runs the test on each kind of store.
 pub(crate) fn on_each_store(test: impl Fn(&Fixture)) {
-    for kind in [Kind::Memory, Kind::Directory, Kind::Churn] {
+    for kind in [Kind::Memory, Kind::Directory, Kind::Busy, Kind::Churn] {
         println!("on a store of kind {kind:?}");
-        let directory = tempfile::tempdir().unwrap();
-        let fixture = Fixture { kind, directory, store: RefCell::new(None), checkpoints: Cell::new(0) };
-        fixture.open();
-        test(&fixture);
+        test(&Fixture::new(kind, 0));
+    }
+}
+
+/// Runs the test on a store that is flushed, merged, closed and opened between any two steps, beginning with each of these in turn.
+pub(crate) fn through_every_schedule(test: impl Fn(&Fixture)) {
+    for first in 0..4 {
+        println!("on a store of kind Churn, from turn {first} on");
+        test(&Fixture::new(Kind::Churn, first));
     }
 }
 
@@ -40,17 +58,48 @@ pub(crate) fn tiny() -> Options {
     Options::new().sizes(16 << 10, 4 << 10, 512)
 }
 
+pub(crate) const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// A time to live in milliseconds.
+pub(crate) fn ttl(count: u64) -> PutOptions {
+    PutOptions::new().ttl(ms(count))
+}
+
 impl Fixture {
+    fn new(kind: Kind, checkpoints: u32) -> Self {
+        let clock = ManualClock::new();
+        let env = if kind == Kind::Directory { clock.env_on_files() } else { clock.env_in_memory() };
+        let (directory, checkpoints) = (fast_directory(), Cell::new(checkpoints));
+        let fixture = Self { kind, clock, env, directory, store: RefCell::new(None), checkpoints };
+        fixture.open();
+        fixture
+    }
+
     fn open(&self) {
+        let env = self.env.clone();
         let store = match self.kind {
-            Kind::Memory => Store::in_memory(),
-            Kind::Directory | Kind::Churn => tiny().open(self.directory.path().join("store")),
+            Kind::Memory => Options::new().env(env).in_memory(),
+            Kind::Directory => tiny().env(env).open(self.directory.path().join("store")),
+            Kind::Busy => Options::new().sizes(4 << 10, 300, 128).env(env).in_memory(),
+            Kind::Churn => tiny().env(env).open("/store"),
         };
         *self.store.borrow_mut() = Some(store.unwrap());
     }
 
     pub(crate) fn store(&self) -> Store {
         self.store.borrow().clone().unwrap()
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, span: Duration) {
+        self.clock.advance(span);
+        self.checkpoint();
+    }
+
+    pub(crate) fn clock(&self) -> &ManualClock {
+        &self.clock
     }
 
     /// What may happen to a store at any time without anybody seeing it: nothing, or in turn a flush, a merge, a clean reopen, one
@@ -64,15 +113,49 @@ impl Fixture {
         match turn % 4 {
             0 => self.store().flush().unwrap(),
             1 => self.store().merge_all().unwrap(),
-            turn => {
-                let store = self.store.borrow_mut().take().unwrap();
-                if turn == 2 {
-                    store.close().unwrap();
-                }
-                drop(store);
-                self.open();
-            }
+            turn => self.reopen(turn == 2),
         }
+    }
+
+    /// Shuts the store and opens it again, where it has files that outlive it.
+    pub(crate) fn reopen(&self, close: bool) {
+        self.reopen_after(close, || ());
+    }
+
+    /// The same, with something that happens while the store is shut.
+    pub(crate) fn reopen_after(&self, close: bool, meanwhile: impl FnOnce()) {
+        if matches!(self.kind, Kind::Memory | Kind::Busy) {
+            return meanwhile();
+        }
+        let store = self.store.borrow_mut().take().unwrap();
+        if close {
+            store.close().unwrap();
+        }
+        drop(store);
+        meanwhile();
+        self.open();
+    }
+
+    /// Everything to one segment.
+    pub(crate) fn settle(&self) {
+        self.store().flush().unwrap();
+        self.store().merge_all().unwrap();
+    }
+
+    /// Gives a bucket another configuration.
+    pub(crate) fn update(&self, config: BucketConfig) {
+        self.store().update_bucket(config).unwrap();
+        self.checkpoint();
+    }
+
+    /// Fills and commits a batch.
+    pub(crate) fn batch(&self, fill: impl FnOnce(&mut Batch)) -> Result<Vec<u64>> {
+        let mut batch = self.store().batch();
+        fill(&mut batch);
+        let answer = batch.commit();
+        drop(batch);
+        self.checkpoint();
+        answer.map(|revisions| revisions.into_iter().map(Revision::get).collect())
     }
 
     /// Creates a bucket.
@@ -122,6 +205,53 @@ impl Probe<'_> {
     pub(crate) fn put(&self, key: &str, value: impl AsRef<[u8]>) -> u64 {
         let answer = self.handle().put(key, value);
         self.written(answer)
+    }
+
+    pub(crate) fn put_with(&self, key: &str, value: impl AsRef<[u8]>, options: PutOptions) -> u64 {
+        let answer = self.handle().put_with(key, value, options);
+        self.written(answer)
+    }
+
+    pub(crate) fn create_with(&self, key: &str, value: impl AsRef<[u8]>, options: PutOptions) -> u64 {
+        let answer = self.handle().create_with(key, value, options);
+        self.written(answer)
+    }
+
+    pub(crate) fn purge_with(&self, key: &str, options: PutOptions) -> u64 {
+        let answer = self.handle().purge_with(key, Revision::NONE, options);
+        self.written(answer)
+    }
+
+    pub(crate) fn touch(&self, key: &str, options: PutOptions) -> Option<u64> {
+        let answer = self.handle().touch(key, options);
+        self.fixture.checkpoint();
+        answer.unwrap().map(Revision::get)
+    }
+
+    pub(crate) fn purge_all(&self) -> u64 {
+        let answer = self.handle().purge_all();
+        self.written(answer)
+    }
+
+    pub(crate) fn purge_deletes(&self, age: Duration) -> u64 {
+        let answer = self.handle().purge_deletes(age);
+        self.fixture.checkpoint();
+        answer.unwrap()
+    }
+
+    /// How many keys got a marker, and the last revision of them.
+    pub(crate) fn delete_matching(&self, pattern: &str) -> (u64, u64) {
+        let answer = self.handle().delete_matching(pattern);
+        self.fixture.checkpoint();
+        let matched = answer.unwrap();
+        (matched.count, matched.last_revision.get())
+    }
+
+    pub(crate) fn purge_matching(&self, pattern: &str) -> (u64, u64) {
+        let answer = self.handle().purge_matching(pattern);
+        self.fixture.checkpoint();
+        let matched = answer.unwrap();
+        (matched.count, matched.last_revision.get())
     }
 
     pub(crate) fn create(&self, key: &str, value: &str) -> u64 {
@@ -211,6 +341,23 @@ impl Probe<'_> {
 
     pub(crate) fn status(&self) -> BucketStatus {
         self.handle().status().unwrap()
+    }
+
+    /// The revision of the bucket's newest entry.
+    pub(crate) fn last(&self) -> u64 {
+        self.status().last_revision.get()
+    }
+
+    /// Nothing of the key is there, whoever asks.
+    pub(crate) fn assert_nothing_at(&self, key: &str) {
+        assert_eq!(self.get(key), None, "get of {key}");
+        assert_eq!(self.handle().get_with(key, |_| ()).unwrap(), None, "get_with of {key}");
+        assert_eq!(self.entry(key), None, "entry of {key}");
+        assert_eq!(self.history(key), "", "history of {key}");
+        assert_eq!(self.keys_with(KeysOptions::new().markers(true).filter(key)), "", "keys by {key}");
+        for revision in 1..=self.last() {
+            assert_eq!(self.handle().entry_at(key, Revision::from(revision)).unwrap(), None, "entry {revision} of {key}");
+        }
     }
 }
 
