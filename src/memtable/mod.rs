@@ -14,7 +14,7 @@ mod cursor;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cursor::{Cursor, CursorEntry};
+pub(crate) use cursor::Cursor;
 
 use std::borrow::Borrow;
 use std::cmp::Reverse;
