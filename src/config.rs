@@ -56,6 +56,13 @@ impl Options {
         self
     }
 
+    /// Memory for decompressed blocks of compressed buckets, in bytes, shared by all of them. Default 64 MiB; 0 keeps none.
+    #[must_use]
+    pub fn cache_size(mut self, bytes: u64) -> Self {
+        self.settings.cache_len = bytes;
+        self
+    }
+
     /// The largest value that any bucket takes, in bytes. Default 16 MiB, at most 64 MiB.
     #[must_use]
     pub fn max_value_size(mut self, bytes: u64) -> Self {
@@ -361,6 +368,10 @@ impl BucketConfig {
         }
         if let Some(age) = self.max_age.filter(|age| *age < AGE_MIN) {
             let message = format!("age limit of {age:?} for bucket {}; it takes at least 100 ms, or None for any age", spec.name);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        if spec.compression != 0 && !cfg!(feature = "zstd") {
+            let message = format!("compression for bucket {}; this build lacks the feature `zstd`", spec.name);
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         if !(1..=HISTORY_MAX).contains(&spec.history) {

@@ -55,6 +55,7 @@ pub(crate) mod report;
 pub(crate) mod spec;
 pub(crate) mod subject;
 
+pub(crate) mod cache;
 pub(crate) mod manifest;
 pub(crate) mod memtable;
 pub(crate) mod segment;

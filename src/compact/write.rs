@@ -77,6 +77,7 @@ pub(crate) fn write(inputs: &Inputs<'_>, create: &mut dyn FnMut() -> Result<Buil
                     Some(builder) => builder,
                     none => none.insert(create()?),
                 };
+                builder.set_compression(state.spec.compression);
                 builder.add(state.id, &group.key, &meta, value)?;
             }
         }

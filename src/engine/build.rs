@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::core::segment_name;
+use crate::cache::BlockCache;
 use crate::compact::{Inputs, Output, write};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -20,6 +21,7 @@ pub(super) struct Site<'a> {
     pub(super) directory: &'a Path,
     pub(super) store: u128,
     pub(super) block_len: u32,
+    pub(super) cache: &'a Arc<BlockCache>,
     /// Gives out a file number.
     pub(super) next_number: &'a mut dyn FnMut() -> Result<FileNumber>,
     /// Makes names durable.
@@ -54,7 +56,7 @@ impl Site<'_> {
         (self.sync_directory)()?;
         let identity = Identity { store: self.store, number: *number };
         let expected = Expected { identity, len: summary.len, checksum: summary.checksum };
-        Segment::open(&*self.env.fs, &path, &expected).map(Some)
+        Segment::open(&*self.env.fs, &path, &expected, self.cache).map(Some)
     }
 }
 

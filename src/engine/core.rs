@@ -19,6 +19,7 @@ use super::recovery::class_of;
 use super::retired::Retired;
 use super::settings::Settings;
 use super::tail::{Tail, TailFile};
+use crate::cache::BlockCache;
 use crate::clock::StoreClock;
 use crate::env::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::env::{Env, Lock};
@@ -35,6 +36,7 @@ pub(super) struct Core {
     pub(super) env: Env,
     pub(super) directory: PathBuf,
     pub(super) settings: Settings,
+    pub(super) cache: Arc<BlockCache>,
     pub(super) store: u128,
     pub(super) hasher: KeyHasher,
     pub(super) report: RecoveryReport,
@@ -71,6 +73,7 @@ pub(super) struct Parts {
     pub(super) env: Env,
     pub(super) directory: PathBuf,
     pub(super) settings: Settings,
+    pub(super) cache: Arc<BlockCache>,
     pub(super) report: RecoveryReport,
     pub(super) clock: StoreClock,
     pub(super) view: View,
@@ -89,6 +92,7 @@ impl Core {
             env: parts.env,
             directory: parts.directory,
             settings: parts.settings,
+            cache: parts.cache,
             report: parts.report,
             clock: parts.clock,
             health: Health::default(),

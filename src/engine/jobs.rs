@@ -171,6 +171,7 @@ impl Core {
             directory: &self.directory,
             store: self.store,
             block_len: self.settings.block_len,
+            cache: &self.cache,
             next_number: &mut || self.next_file_number(),
             sync_directory: &mut || self.sync_directory(),
         };

@@ -147,8 +147,8 @@ impl Core {
         }
         if newest.is_none() {
             for segment in view.runs.iter().filter_map(|run| run.find(state.id, key)) {
-                if let Some(found) = segment.newest(state.id, key)? {
-                    newest = Some(take(&found.meta, found.value, &|| found.to_value()));
+                if let Some(found) = segment.newest(state.id, key, hash)? {
+                    newest = Some(take(&found.meta, found.value(), &|| found.to_value()));
                     break;
                 }
             }

@@ -18,6 +18,7 @@ use super::leader::{Draft, Leader, Live};
 use super::replayed::Replayed;
 use super::retired::Retired;
 use super::settings::Settings;
+use crate::cache::BlockCache;
 use crate::clock::StoreClock;
 use crate::durability::Durability;
 use crate::env::{Env, write_all_at};
@@ -44,13 +45,15 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
         None => create(&env, directory)?,
     };
     let listing = Listing::read(&env, directory, &manifest)?;
-    let segments = open_segments(&env, directory, &manifest, &listing.segments)?;
+    let cache = Arc::new(BlockCache::new(settings.cache_len));
+    let segments = open_segments(&env, directory, &manifest, &listing.segments, &cache)?;
     let replayed = Replayed::read(&env, directory, &manifest, &listing, &settings, &mut report)?;
 
     check_plausible(directory, &manifest, &replayed)?;
 
     // Everything is read and sound; from here on things change.
-    let mut recovery = Recovery { keeper: Keeper::new(env.clone(), directory.to_owned(), manifest), env, directory, settings };
+    let mut recovery =
+        Recovery { keeper: Keeper::new(env.clone(), directory.to_owned(), manifest), env, directory, settings, cache };
     let clock = recovery.resume_clock(&replayed);
     let (leader_parts, view) = recovery.settle(replayed, segments, &clock, &mut report)?;
     // What the manifest no longer names goes before the new log takes space: on a full disk there is no other.
@@ -69,8 +72,20 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
     report.elapsed = std::time::Duration::from_nanos(recovery.env.clock.monotonic().saturating_sub(started));
     let view = View { active_log: log.number(), ..view };
     let leader = leader_parts.with_log(log, &view);
-    let Recovery { env, settings, keeper, .. } = recovery;
-    Ok(Core::new(Parts { env, directory: directory.to_owned(), settings, report, clock, view, leader, keeper, retired, lock }))
+    let Recovery { env, settings, keeper, cache, .. } = recovery;
+    Ok(Core::new(Parts {
+        env,
+        directory: directory.to_owned(),
+        settings,
+        cache,
+        report,
+        clock,
+        view,
+        leader,
+        keeper,
+        retired,
+        lock,
+    }))
 }
 
 /// Makes the first manifest: from then on the store exists (P1).
@@ -111,7 +126,13 @@ fn check_plausible(directory: &Path, manifest: &Manifest, replayed: &Replayed) -
 }
 
 /// Step 4.
-fn open_segments(env: &Env, directory: &Path, manifest: &Manifest, names: &[String]) -> Result<Vec<Arc<Segment>>> {
+fn open_segments(
+    env: &Env,
+    directory: &Path,
+    manifest: &Manifest,
+    names: &[String],
+    cache: &Arc<BlockCache>,
+) -> Result<Vec<Arc<Segment>>> {
     let open = |segment: &SegmentRef| {
         let path = directory.join(segment_name(segment.number));
         if !names.contains(&segment_name(segment.number)) {
@@ -119,7 +140,7 @@ fn open_segments(env: &Env, directory: &Path, manifest: &Manifest, names: &[Stri
         }
         let identity = Identity { store: manifest.store, number: segment.number };
         let expected = Expected { identity, len: segment.len, checksum: segment.checksum };
-        Segment::open(&*env.fs, &path, &expected)
+        Segment::open(&*env.fs, &path, &expected, cache)
     };
     manifest.segments.iter().map(open).collect()
 }
@@ -129,6 +150,7 @@ struct Recovery<'a> {
     env: Env,
     directory: &'a Path,
     settings: Settings,
+    cache: Arc<BlockCache>,
     keeper: Keeper,
 }
 
@@ -289,6 +311,7 @@ impl Recovery<'_> {
             directory,
             store,
             block_len: self.settings.block_len,
+            cache: &self.cache,
             next_number: &mut || keeper.next_file_number().map_err(|failed| failed.error),
             sync_directory: &mut || env.fs.sync_dir(directory).map_err(|error| Error::io("sync the directory", directory, error)),
         };

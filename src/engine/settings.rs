@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     /// Bytes at which the active memtable is sealed.
     pub(crate) memtable_len: u64,
     pub(crate) block_len: u32,
+    /// Bytes of decompressed blocks that are kept.
+    pub(crate) cache_len: u64,
     /// Bytes kept aside for the manifest and a merge on a full disk; 0 = none.
     pub(crate) reserve_len: u64,
 }
@@ -38,6 +40,7 @@ impl Default for Settings {
             log_file_len: 64 << 20,
             memtable_len: 64 << 20,
             block_len: 8 << 10,
+            cache_len: 64 << 20,
             reserve_len: 4 << 20,
         }
     }

@@ -22,6 +22,8 @@ use crate::number::{BucketId, FileNumber, Revision};
 const BUFFER_LEN: usize = 256 * 1024;
 /// Bytes between two syncs.
 const SYNC_EVERY: u64 = 4 * 1024 * 1024;
+/// Some numbers per entry are kept in memory until the file ends; they stay below 100 MiB.
+const ENTRIES_FULL: u64 = 4 << 20;
 /// A block's length has 32 bits, and around its value there must be room for key and fields. The store's own limit is far below.
 const VALUE_LEN_MAX: usize = 1 << 31;
 
@@ -36,6 +38,7 @@ pub(crate) struct Builder {
     sections: Vec<SectionInfo>,
     blocks: u64,
     entries: u64,
+    compression: u8,
 }
 
 /// What a finished segment is, for the manifest.
@@ -64,6 +67,10 @@ struct SectionDraft {
     last_key: Vec<u8>,
     last_revision: Revision,
     last_flags: Flags,
+    first_created: u64,
+    last_created: u64,
+    deadlines: u64,
+    first_deadline: u64,
 }
 
 impl Builder {
@@ -79,6 +86,7 @@ impl Builder {
             sections: Vec::new(),
             blocks: 0,
             entries: 0,
+            compression: 0,
         }
     }
 
@@ -106,6 +114,7 @@ impl Builder {
         section.last_key.extend_from_slice(key);
         section.last_revision = meta.revision;
         section.last_flags = meta.flags;
+        section.count(meta);
         self.entries += 1;
         if value.len() > BUFFER_LEN && self.block.is_empty() {
             self.block.push(key, meta, &[]);
@@ -115,8 +124,20 @@ impl Builder {
         Ok(())
     }
 
+    /// How the blocks of buckets that begin from now on are stored: 0 as they are, 1 with Zstandard where that makes them smaller, as in
+    /// [`BucketSpec::compression`](crate::spec::BucketSpec::compression).
+    pub(crate) fn set_compression(&mut self, code: u8) {
+        self.compression = code;
+    }
+
+    /// The file holds as much as one may hold: whoever goes on adds to another. There is room for the entries of one key beyond it.
+    #[allow(dead_code, reason = "merges that cut their outputs ask for it")]
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries >= ENTRIES_FULL
+    }
+
     /// About how long the file would be if it were finished now.
-    #[cfg(test)]
+    #[allow(dead_code, reason = "merges that cut their outputs ask for it")]
     pub(crate) fn len(&self) -> u64 {
         let open = self.section.as_ref().map_or(0, |section| section.fences.len() + self.block.len_with(None));
         let directory: usize = self.sections.iter().map(|section| 64 + section.first_key.len() + section.last_key.len()).sum();
@@ -177,6 +198,10 @@ impl Builder {
             markers: zones().map(|zone| u64::from(zone.markers)).sum(),
             first_revision: zones().map(|zone| zone.first_revision).min().unwrap_or_default(),
             last_revision: zones().map(|zone| zone.last_revision).max().unwrap_or_default(),
+            first_created: section.first_created,
+            last_created: section.last_created,
+            deadlines: section.deadlines,
+            first_deadline: section.first_deadline,
             first_key: section.first_key,
             last_key: section.last_key.into(),
             bytes: offset - section.offset + fences.len() as u64,
@@ -191,6 +216,15 @@ impl Builder {
 }
 
 impl SectionDraft {
+    fn count(&mut self, meta: &Meta) {
+        self.first_created = self.first_created.min(meta.created);
+        self.last_created = self.last_created.max(meta.created);
+        if meta.deadline != 0 {
+            self.first_deadline = if self.deadlines == 0 { meta.deadline } else { self.first_deadline.min(meta.deadline) };
+            self.deadlines += 1;
+        }
+    }
+
     fn new(bucket: BucketId, first_key: &[u8], offset: u64, first_block: u64) -> Self {
         Self {
             bucket,
@@ -202,6 +236,10 @@ impl SectionDraft {
             last_key: Vec::new(),
             last_revision: Revision::NONE,
             last_flags: Flags::put(),
+            first_created: u64::MAX,
+            last_created: 0,
+            deadlines: 0,
+            first_deadline: 0,
         }
     }
 }

@@ -21,8 +21,9 @@
 //! ```
 //! The directory reaches from its offset to the footer. Per section, buckets ascending:
 //! ```text
-//! varints: bucket id, count of entries, of markers, lowest revision, highest revision, count of blocks, length of all blocks,
-//!          length of the fences; u32 checksum of the fences; first key and last key, each behind its length as a varint
+//! varints: bucket id, count of entries, of markers, lowest revision, highest revision, earliest created, latest created,
+//!          count of entries with a deadline, earliest deadline or 0, count of blocks, length of all blocks, length of the fences;
+//!          u32 checksum of the fences; first key and last key, each behind its length as a varint
 //! ```
 //! The first section starts at 64, the next where the fences before it end; the last fences end where the directory begins.
 //!
@@ -329,6 +330,14 @@ pub(crate) struct SectionInfo {
     pub(crate) first_revision: Revision,
     /// The highest revision.
     pub(crate) last_revision: Revision,
+    /// The earliest time of an entry.
+    pub(crate) first_created: u64,
+    /// The latest time of an entry.
+    pub(crate) last_created: u64,
+    /// Entries with a deadline of their own.
+    pub(crate) deadlines: u64,
+    /// The earliest of these deadlines; 0 if there is none.
+    pub(crate) first_deadline: u64,
     pub(crate) first_key: Box<[u8]>,
     pub(crate) last_key: Box<[u8]>,
     /// Blocks and fences together.
@@ -356,8 +365,9 @@ impl SectionInfo {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let revisions = [self.first_revision.0, self.last_revision.0];
-        for number in [self.bucket.0, self.entries, self.markers].into_iter().chain(revisions) {
+        let ranges = [self.first_revision.0, self.last_revision.0, self.first_created, self.last_created];
+        let deadlines = [self.deadlines, self.first_deadline];
+        for number in [self.bucket.0, self.entries, self.markers].into_iter().chain(ranges).chain(deadlines) {
             put_varint(out, number);
         }
         for number in [self.block_count, self.blocks_len(), self.fences_len] {
@@ -375,6 +385,10 @@ impl SectionInfo {
         let markers = reader.varint_max(entries, "count of markers")?;
         let first_revision = Revision(reader.varint("lowest revision")?);
         let last_revision = Revision(reader.varint("highest revision")?);
+        let first_created = reader.varint("earliest time")?;
+        let last_created = reader.varint("latest time")?;
+        let deadlines = reader.varint_max(entries, "count of deadlines")?;
+        let first_deadline = reader.varint("earliest deadline")?;
         let block_count = reader.varint_max(entries, "count of blocks")?;
         let blocks_len = reader.varint("length of the blocks")?;
         let fences_len = reader.varint("length of the fences")?;
@@ -388,6 +402,10 @@ impl SectionInfo {
             markers,
             first_revision,
             last_revision,
+            first_created,
+            last_created,
+            deadlines,
+            first_deadline,
             first_key,
             last_key,
             bytes,
@@ -399,8 +417,8 @@ impl SectionInfo {
         };
         let room_for_blocks = block_count.saturating_mul(BLOCK_LEN_MIN) <= blocks_len;
         let room_for_fences = block_count.saturating_mul((HEAD_LEN + FENCE_LEN) as u64) <= fences_len;
-        let ascending = section.first_key <= section.last_key && first_revision <= last_revision;
-        if block_count == 0 || !room_for_blocks || !room_for_fences || !ascending {
+        let ascending = section.first_key <= section.last_key && first_revision <= last_revision && first_created <= last_created;
+        if block_count == 0 || !room_for_blocks || !room_for_fences || !ascending || (deadlines == 0) != (first_deadline == 0) {
             return Err(start.error("section in the directory"));
         }
         Ok(section)

@@ -13,6 +13,7 @@
 mod block;
 mod builder;
 mod cursor;
+mod deadlines;
 mod draft;
 mod fences;
 mod format;

@@ -15,6 +15,7 @@ use super::fences::{Fence, Fences};
 use super::format::{
     BLOCK_CHECKSUM_LEN, FOOTER_LEN, Footer, HEADER_LEN, Identity, Refusal, SectionInfo, decode_directory, decode_header,
 };
+use crate::cache::BlockCache;
 use crate::checksum::checksum;
 use crate::codec::DecodeError;
 use crate::entry::{Meta, SharedBytes, Value};
@@ -42,6 +43,7 @@ pub(crate) struct Segment {
     /// One bit per block, then one per section's fences: its checksum was right.
     checked: Box<[AtomicU64]>,
     blocks: u64,
+    _cache: Arc<BlockCache>,
 }
 
 impl fmt::Debug for Segment {
@@ -59,13 +61,18 @@ impl fmt::Debug for Segment {
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
     pub(crate) meta: Meta,
-    pub(crate) value: &'a [u8],
+    value: &'a [u8],
     segment: &'a Segment,
     /// Where the value starts in the file.
     value_at: usize,
 }
 
 impl Found<'_> {
+    /// The value in place.
+    pub(crate) fn value(&self) -> &[u8] {
+        self.value
+    }
+
     /// The value to keep: copied if small, pinning the map if large.
     pub(crate) fn to_value(&self) -> Value {
         self.segment.pin(self.value_at..self.value_at.saturating_add(self.value.len()))
@@ -74,12 +81,12 @@ impl Found<'_> {
 
 impl Segment {
     /// Opens `path`, which the manifest expects to be `expected`. Reads header, footer and directory; everything else when it is asked for.
-    pub(crate) fn open(fs: &dyn Fs, path: &Path, expected: &Expected) -> Result<Arc<Self>> {
+    pub(crate) fn open(fs: &dyn Fs, path: &Path, expected: &Expected, cache: &Arc<BlockCache>) -> Result<Arc<Self>> {
         let file = fs.open(path).map_err(|error| Error::io("open a segment", path, error))?;
-        Self::open_file(&*file, path, expected)
+        Self::open_file(&*file, path, expected, cache)
     }
 
-    pub(crate) fn open_file(file: &dyn File, path: &Path, expected: &Expected) -> Result<Arc<Self>> {
+    pub(crate) fn open_file(file: &dyn File, path: &Path, expected: &Expected, cache: &Arc<BlockCache>) -> Result<Arc<Self>> {
         let len = file.len().map_err(|error| Error::io("read the length of a segment", path, error))?;
         let (footer, sections) = check_frame(path, expected, len, |offset, len| {
             let mut bytes = vec![0; len];
@@ -100,6 +107,7 @@ impl Segment {
             entries: footer.entries,
             checked,
             blocks: footer.blocks,
+            _cache: Arc::clone(cache),
         }))
     }
 
@@ -125,8 +133,10 @@ impl Segment {
         &self.sections
     }
 
-    /// The newest entry of `key`, whatever it is (a dropped entry comes before the marker of its revision). No allocation, no lock.
-    pub(crate) fn newest<'a>(&'a self, bucket: BucketId, key: &[u8]) -> Result<Option<Found<'a>>> {
+    /// The newest entry of `key`, whatever it is (a dropped entry comes before the marker of its revision). `hash` is what the store's
+    /// [`KeyHasher`](crate::hash::KeyHasher) gives for it. No allocation, no lock.
+    pub(crate) fn newest<'a>(&'a self, bucket: BucketId, key: &[u8], hash: u64) -> Result<Option<Found<'a>>> {
+        let _ = hash;
         let Some(index) = self.section_index(bucket) else { return Ok(None) };
         let Some(section) = self.sections.get(index) else { return Ok(None) };
         if key < &*section.first_key || *section.last_key < *key {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::reader::Found;
 use super::{Builder, Cursor, Expected, Identity, Segment, Summary};
 use crate::entry::{Flags, Meta};
 use crate::error::Result;
+use crate::hash::KeyHasher;
 use crate::number::{BucketId, FileNumber, Revision};
 use crate::testing::segment::{BytesFile, open_bytes};
 
@@ -19,6 +21,12 @@ type Entry = (Vec<u8>, Meta, Vec<u8>);
 type KeyHistory = BTreeMap<u64, ((Meta, bool), Vec<u8>)>;
 /// Per bucket the entries in a segment's order.
 type Model = BTreeMap<u64, Vec<Entry>>;
+
+/// The newest entry of a key, by the hash that a caller has to bring.
+fn newest<'a>(segment: &'a Segment, bucket: u64, key: &[u8]) -> Result<Option<Found<'a>>> {
+    let hasher = KeyHasher::new(segment.expected.identity.store);
+    segment.newest(BucketId(bucket), key, hasher.hash(BucketId(bucket), key))
+}
 
 fn put(revision: u64) -> Meta {
     Meta { revision: Revision(revision), flags: Flags::put(), created: 1_000 + revision, ..Meta::default() }
@@ -45,7 +53,7 @@ fn check_reads(segment: &Arc<Segment>, model: &Model) -> Result<()> {
     for (bucket, entries) in model {
         check_bucket(segment, BucketId(*bucket), entries)?;
     }
-    assert!(segment.newest(BucketId(u64::MAX), b"k")?.is_none());
+    assert!(newest(segment, u64::MAX, b"k")?.is_none());
     Ok(())
 }
 
@@ -76,7 +84,7 @@ fn check_bucket(segment: &Arc<Segment>, bucket: BucketId, entries: &[Entry]) -> 
         before.pop();
         for probe in [key, &after, &before, &[key.as_slice(), &[0xff]].concat()] {
             let index = entries.partition_point(|entry| entry.0 < *probe);
-            let found = segment.newest(bucket, probe)?.map(|found| (found.meta, found.to_value().to_vec()));
+            let found = newest(segment, bucket.0, probe)?.map(|found| (found.meta, found.to_value().to_vec()));
             let newest = entries.get(index).filter(|entry| entry.0 == *probe);
             assert_eq!(found, newest.map(|entry| (entry.1, entry.2.clone())));
             cursor.seek(probe)?;
@@ -163,6 +171,14 @@ proptest! {
             prop_assert_eq!(section.bucket.0, *bucket);
             prop_assert_eq!((section.entries, section.markers), (entries.len() as u64, entries.iter().filter(is_marker).count() as u64));
             prop_assert_eq!(Some((section.first_revision, section.last_revision)), revisions().min().zip(revisions().max()));
+            let created = || entries.iter().map(|entry| entry.1.created);
+            prop_assert_eq!(Some((section.first_created, section.last_created)), created().min().zip(created().max()));
+            let deadlines = || entries.iter().map(|entry| entry.1.deadline).filter(|deadline| *deadline > 0);
+            prop_assert_eq!((section.deadlines, section.first_deadline), (deadlines().count() as u64, deadlines().min().unwrap_or(0)));
+            for now in deadlines().chain([0, u64::MAX]).flat_map(|deadline| [deadline.saturating_sub(1), deadline]) {
+                let expired = segment.expired(section.bucket, now).unwrap();
+                prop_assert_eq!(expired.entries, deadlines().filter(|deadline| *deadline <= now).count() as u64);
+            }
             prop_assert_eq!((&*section.first_key, &*section.last_key), (&*entries[0].0, &*entries[entries.len() - 1].0));
         }
     }

@@ -89,6 +89,10 @@ struct Walk {
     first_revision: Revision,
     last_revision: Revision,
     first_key: Vec<u8>,
+    first_created: u64,
+    last_created: u64,
+    deadlines: u64,
+    first_deadline: u64,
 }
 
 impl Walk {
@@ -104,6 +108,10 @@ impl Walk {
             first_revision: Revision(u64::MAX),
             last_revision: Revision::NONE,
             first_key: Vec::new(),
+            first_created: u64::MAX,
+            last_created: 0,
+            deadlines: 0,
+            first_deadline: u64::MAX,
         }
     }
 
@@ -166,6 +174,12 @@ impl Walk {
         self.markers = self.markers.saturating_add(u64::from(!meta.flags.is_put() && !meta.flags.is_dropped()));
         self.first_revision = self.first_revision.min(meta.revision);
         self.last_revision = self.last_revision.max(meta.revision);
+        self.first_created = self.first_created.min(meta.created);
+        self.last_created = self.last_created.max(meta.created);
+        if meta.deadline != 0 {
+            self.deadlines = self.deadlines.saturating_add(1);
+            self.first_deadline = self.first_deadline.min(meta.deadline);
+        }
         Ok(())
     }
 
@@ -179,6 +193,13 @@ impl Walk {
         }
         if (self.first_revision, self.last_revision) != (section.first_revision, section.last_revision) {
             return Err("revisions of a section");
+        }
+        if (self.first_created, self.last_created) != (section.first_created, section.last_created) {
+            return Err("times of a section");
+        }
+        let first_deadline = if self.deadlines == 0 { 0 } else { self.first_deadline };
+        if (self.deadlines, first_deadline) != (section.deadlines, section.first_deadline) {
+            return Err("deadlines of a section");
         }
         if (&*self.first_key, &*self.key) != (&*section.first_key, &*section.last_key) {
             return Err("first or last key of a section");

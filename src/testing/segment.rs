@@ -4,8 +4,10 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use crate::cache::BlockCache;
 use crate::env::File;
 use crate::error::Result;
+use crate::hash::KeyHasher;
 use crate::segment::reseal::{decode_block, expected_of, reseal};
 use crate::segment::{Cursor, Expected, Segment};
 
@@ -69,20 +71,23 @@ impl File for BytesFile {
 
 /// Opens `bytes` as what a manifest would have to expect of them.
 pub(crate) fn open_bytes(bytes: &[u8], expected: &Expected) -> Result<Arc<Segment>> {
-    Segment::open_file(&BytesFile::new(bytes.to_vec()), Path::new("bytes.seg"), expected)
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    Segment::open_file(&BytesFile::new(bytes.to_vec()), Path::new("bytes.seg"), expected, &cache)
 }
 
 /// Opens `bytes` as a segment, walks it both ways, looks up and seeks what it found, and verifies it.
 pub fn open_segment_bytes(bytes: &[u8]) {
     let Ok(segment) = open_bytes(bytes, &expected_of(bytes)) else { return };
     let _ = segment.verify(&mut |_, _, _| {});
+    let hasher = KeyHasher::new(expected_of(bytes).identity.store);
     for section in segment.sections() {
+        let hash = |key: &[u8]| hasher.hash(section.bucket, key);
         let mut cursor = Cursor::new(Arc::clone(&segment), section.bucket);
         let mut other = Cursor::new(Arc::clone(&segment), section.bucket);
         // A cursor moves on with every step, so the length bounds the steps.
         let mut moved = cursor.seek_first();
         while let (Ok(()), Some(entry)) = (&moved, cursor.entry()) {
-            let _ = segment.newest(section.bucket, entry.key).map(|found| found.map(|found| found.to_value()));
+            let _ = segment.newest(section.bucket, entry.key, hash(entry.key)).map(|found| found.map(|found| found.to_value()));
             let _ = other.seek(entry.key);
             let _ = other.prev();
             moved = cursor.next();
@@ -93,7 +98,7 @@ pub fn open_segment_bytes(bytes: &[u8]) {
             moved = cursor.prev();
         }
         for key in [&b""[..], b"\0", b"k", &[0xff; 20]] {
-            let _ = segment.newest(section.bucket, key);
+            let _ = segment.newest(section.bucket, key, hash(key));
             let _ = other.seek(key);
         }
     }

@@ -26,7 +26,7 @@ pub(crate) const FLOORS: &[Floor] = &[
     },
     Floor {
         name: "formats",
-        chains: &[&[&["wal"]], &[&["memtable"]], &[&["segment"]], &[&["manifest"]]],
+        chains: &[&[&["wal"]], &[&["memtable"]], &[&["cache"], &["segment"]], &[&["manifest"]]],
         note: "each knows its own bytes, nothing of its neighbours",
     },
     Floor {

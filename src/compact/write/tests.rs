@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Inputs, write};
+use crate::cache::BlockCache;
 use crate::entry::{Flags, Meta};
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
@@ -41,7 +42,7 @@ fn flush(env: &Env, number: u64, memtable: &Arc<Memtable>, buckets: &[Arc<Bucket
     let summary = write(&inputs, &mut || builder(env, number)).unwrap().summary?;
     let identity = Identity { store: 7, number: FileNumber(number) };
     let expected = Expected { identity, len: summary.len, checksum: summary.checksum };
-    Some(Segment::open(&*env.fs, &PathBuf::from(format!("/{number}")), &expected).unwrap())
+    Some(Segment::open(&*env.fs, &PathBuf::from(format!("/{number}")), &expected, &Arc::new(BlockCache::new(0))).unwrap())
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{IDENTITY, Model, build, check_reads, expected, put, verify};
+use super::{IDENTITY, Model, build, check_reads, expected, newest, put, verify};
+use crate::cache::BlockCache;
 use crate::entry::{Flags, Meta};
 use crate::error::{Error, ErrorKind};
 use crate::number::{BucketId, FileNumber, Revision};
@@ -44,21 +45,22 @@ fn is_refusal(error: &Error) -> bool {
 fn check_right_or_refused(segment: &Arc<Segment>, model: &Model) {
     for (bucket, entries) in model {
         for (key, ..) in entries {
-            let newest = entries.iter().find(|entry| entry.0 == *key).unwrap();
-            match segment.newest(BucketId(*bucket), key) {
+            let expected = entries.iter().find(|entry| entry.0 == *key).unwrap();
+            match newest(segment, *bucket, key) {
                 Ok(found) => {
                     let found = found.expect("a key that is there is not lost");
-                    assert_eq!((found.meta, found.value), (newest.1, &*newest.2));
+                    assert_eq!((found.meta, found.value()), (expected.1, &*expected.2));
                 }
                 Err(error) => assert!(is_refusal(&error)),
             }
-            match segment.newest(BucketId(*bucket), &[&**key, b"!"].concat()) {
+            let absent = [&**key, b"!"].concat();
+            match newest(segment, *bucket, &absent) {
                 Ok(found) => assert!(found.is_none()),
                 Err(error) => assert!(is_refusal(&error)),
             }
             let mut cursor = Cursor::new(Arc::clone(segment), BucketId(*bucket));
             match cursor.seek(key) {
-                Ok(()) => assert_eq!(cursor.entry().expect("it is there").meta, newest.1),
+                Ok(()) => assert_eq!(cursor.entry().expect("it is there").meta, expected.1),
                 Err(error) => assert!(is_refusal(&error)),
             }
         }
@@ -114,16 +116,16 @@ fn every_flipped_bit_is_found_by_verify_and_gives_no_wrong_answer() {
 fn a_bad_block_fails_only_the_reads_that_need_it_and_every_time() {
     let (model, mut bytes, expected) = small();
     let segment = open_bytes(&bytes, &expected).unwrap();
-    let value = segment.newest(BucketId(1), b"key.0").unwrap().unwrap();
+    let value = newest(&segment, 1, b"key.0").unwrap().unwrap();
     assert!(value.meta.flags.is_dropped());
     bytes[64 + 40] ^= 1; // in the first block of bucket 1
     let segment = open_bytes(&bytes, &expected).unwrap();
     for _ in 0..3 {
-        let error = segment.newest(BucketId(1), b"key.0").unwrap_err();
+        let error = newest(&segment, 1, b"key.0").unwrap_err();
         assert_eq!((error.kind(), error.file(), error.offset()), (ErrorKind::Corrupt, Some(Path::new("bytes.seg")), Some(64)));
     }
-    assert!(segment.newest(BucketId(1), b"key.4").unwrap().is_some());
-    assert!(segment.newest(BucketId(9), b"key.0").unwrap().is_some());
+    assert!(newest(&segment, 1, b"key.4").unwrap().is_some());
+    assert!(newest(&segment, 9, b"key.0").unwrap().is_some());
     let mut cursor = Cursor::new(Arc::clone(&segment), BucketId(1));
     assert!(cursor.next().is_err());
     assert!(cursor.next().is_err());
@@ -204,7 +206,7 @@ fn a_newer_version_and_an_unknown_compression_are_unsupported() {
     compressed[64 + 16] = 1;
     reseal(&mut compressed);
     let segment = open_bytes(&compressed, &expected_of(&compressed)).unwrap();
-    for error in [segment.newest(BucketId(1), b"key.0").unwrap_err(), verify(&segment).unwrap_err()] {
+    for error in [newest(&segment, 1, b"key.0").unwrap_err(), verify(&segment).unwrap_err()] {
         assert_eq!((error.kind(), error.offset()), (ErrorKind::UnsupportedFormat, Some(64)));
     }
 }
@@ -269,7 +271,7 @@ fn a_deadline_or_origin_that_says_none_is_refused() {
         assert_eq!(bytes[at], stored);
         bytes[at] = 0;
         reseal(&mut bytes);
-        let error = open_bytes(&bytes, &expected_of(&bytes)).unwrap().newest(BucketId(1), b"k").unwrap_err();
+        let error = newest(&open_bytes(&bytes, &expected_of(&bytes)).unwrap(), 1, b"k").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
 }
@@ -353,6 +355,8 @@ fn a_map_of_another_length_than_the_file_is_refused() {
         }
     }
     let (_, bytes, expected) = small();
-    let error = Segment::open_file(&Shrinking(BytesFile::new(bytes)), Path::new("n.seg"), &expected).unwrap_err();
+    let error =
+        Segment::open_file(&Shrinking(BytesFile::new(bytes)), Path::new("n.seg"), &expected, &Arc::new(BlockCache::new(0)))
+            .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
