@@ -112,6 +112,8 @@ impl Store {
     /// # Errors
     /// `BucketNotFound`, `InvalidArgument`, and those of a write.
     pub fn update_bucket(&self, config: BucketConfig) -> Result<Bucket> {
+        // The name is looked at before anything else.
+        self.engine.find_bucket(config.name())?;
         let spec = config.checked_limits()?;
         let name = spec.name.clone();
         let id = self.engine.edit_bucket(spec)?;

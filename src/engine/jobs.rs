@@ -17,8 +17,8 @@ use super::request::Request;
 use crate::compact::{Inputs, Output, pick};
 use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::Manifest;
-use crate::number::FileNumber;
+use crate::manifest::{BucketState, Manifest};
+use crate::number::{CommitNumber, FileNumber};
 use crate::run::Run;
 use crate::segment::Segment;
 use crate::spec::ClockPair;
@@ -90,7 +90,7 @@ impl Core {
             runs: &[],
             hold_oldest: view.runs.is_empty(),
             buckets: &sealed.buckets,
-            now: self.now(),
+            now: self.now_for_retention(&sealed.buckets),
         };
         let (segment, output) = self.build_for_flush(&inputs)?;
         let newer = view.sealed.iter().rev().skip(1).map(|sealed| sealed.log);
@@ -137,7 +137,7 @@ impl Core {
             runs: inputs,
             hold_oldest: count == view.runs.len(),
             buckets: &buckets,
-            now: self.now(),
+            now: self.now_for_retention(&buckets),
         })?;
         let merged = |run: &Arc<Run>| inputs.iter().any(|input| Arc::ptr_eq(input, run));
         let segments = || inputs.iter().flat_map(|run| run.parts()).map(|part| &part.segment);
@@ -154,6 +154,21 @@ impl Core {
             retired.segment(Arc::clone(segment));
         }
         Ok(true)
+    }
+
+    /// As of which store time what is due may leave the disk. A job judges by the limits of a flushed commit (E17), and those may say that an
+    /// entry is too old which a limit that was raised since keeps. So while a bucket has changed since, nothing leaves for its age: the
+    /// flush of that change ends it.
+    fn now_for_retention(&self, buckets: &[Arc<BucketState>]) -> u64 {
+        // In this order: a change that is not in the view yet is made at a later time (E16).
+        let now = self.now_for_readers();
+        let view = self.view.load();
+        let has_changed = |state: &Arc<BucketState>| {
+            let present = view.buckets.get(state.id, CommitNumber(u64::MAX));
+            present.is_some_and(|present| present.changed > state.changed)
+        };
+        let mut aged = buckets.iter().filter(|state| state.spec.max_age > 0);
+        if aged.any(has_changed) { 0 } else { now }
     }
 
     /// A flush must not fail for the lack of a few blocks: on a full disk the reserve is given up for it. A merge can wait.

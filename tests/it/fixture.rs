@@ -24,6 +24,8 @@ enum Kind {
     Busy,
     /// Every checkpoint does something to the files.
     Churn,
+    /// Every checkpoint does what a number says. No threads, so that nothing else happens.
+    Scripted,
 }
 
 /// A store of one of the kinds. What it hands out must not be kept over a step, because a step may reopen the store.
@@ -45,11 +47,12 @@ pub(crate) fn on_each_store(test: impl Fn(&Fixture)) {
     }
 }
 
-/// Runs the test on a store that is flushed, merged, closed and opened between any two steps, beginning with each of these in turn.
-pub(crate) fn through_every_schedule(test: impl Fn(&Fixture)) {
-    for first in 0..4 {
-        println!("on a store of kind Churn, from turn {first} on");
-        test(&Fixture::new(Kind::Churn, first));
+/// Runs the test on stores on which nothing, a flush, a merge of what is in segments or a reopen without a close happens after each of the
+/// first steps: once for every choice of these. Steps are writes, changes of the configuration and passages of time.
+pub(crate) fn on_every_schedule(steps: u32, test: impl Fn(&Fixture)) {
+    for script in 0..4_u32.pow(steps) {
+        println!("on the schedule {script}: a base-4 digit per step, lowest first, of nothing, flush, merge, reopen");
+        test(&Fixture::new(Kind::Scripted, script));
     }
 }
 
@@ -84,6 +87,7 @@ impl Fixture {
             Kind::Directory => tiny().env(env).open(self.directory.path().join("store")),
             Kind::Busy => Options::new().sizes(4 << 10, 300, 128).env(env).in_memory(),
             Kind::Churn => tiny().env(env).open("/store"),
+            Kind::Scripted => tiny().env(env).manual_jobs().open("/store"),
         };
         *self.store.borrow_mut() = Some(store.unwrap());
     }
@@ -105,16 +109,15 @@ impl Fixture {
     /// What may happen to a store at any time without anybody seeing it: nothing, or in turn a flush, a merge, a clean reopen, one
     /// without a close.
     pub(crate) fn checkpoint(&self) {
-        if self.kind != Kind::Churn {
-            return;
-        }
         let turn = self.checkpoints.get();
-        self.checkpoints.set(turn + 1);
-        match turn % 4 {
-            0 => self.store().flush().unwrap(),
-            1 => self.store().merge_all().unwrap(),
-            turn => self.reopen(turn == 2),
+        match (self.kind, turn % 4) {
+            (Kind::Memory | Kind::Directory | Kind::Busy, _) | (Kind::Scripted, 0) => {}
+            (Kind::Churn, 0) | (Kind::Scripted, 1) => self.store().flush().unwrap(),
+            (Kind::Churn, 1) | (Kind::Scripted, 2) => self.store().merge_all().unwrap(),
+            (Kind::Churn, turn) => self.reopen(turn == 2),
+            (Kind::Scripted, _) => self.reopen(false),
         }
+        self.checkpoints.set(if self.kind == Kind::Scripted { turn / 4 } else { turn + 1 });
     }
 
     /// Shuts the store and opens it again, where it has files that outlive it.
@@ -162,7 +165,9 @@ impl Fixture {
     pub(crate) fn bucket(&self, config: BucketConfig) -> Probe<'_> {
         let name = config.name().to_owned();
         self.store().create_bucket(config).unwrap();
-        self.checkpoint();
+        if self.kind != Kind::Scripted {
+            self.checkpoint();
+        }
         Probe { fixture: self, name }
     }
 

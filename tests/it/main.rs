@@ -8,6 +8,7 @@ mod closing;
 mod conformance;
 mod damage;
 mod files;
+mod fine_print;
 mod fixture;
 mod lifecycle;
 mod linear;

@@ -1,0 +1,4 @@
+//! The decisions and the fine print of the product's page, line by line, where the model's scenarios do not decide.
+
+mod config;
+mod expiry;
