@@ -146,6 +146,14 @@ impl Options {
         self.settings.reserve_len = 64 << 10;
         self
     }
+
+    /// Bytes at which a segment file ends and the next begins; merges take slices of four times that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn segment_size(mut self, segment_len: u64) -> Self {
+        self.settings.segment_len = segment_len;
+        self
+    }
 }
 
 /// How one value is put; see [`Bucket::put_with`](crate::Bucket::put_with).

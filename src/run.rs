@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::entry::{Meta, Value};
 use crate::error::Result;
-use crate::manifest::LiveRange;
+use crate::manifest::{Bound, LiveRange, PartRef};
 use crate::number::BucketId;
 use crate::segment::{self, Segment};
 
@@ -29,13 +29,20 @@ pub(crate) struct Run {
 
 impl Run {
     /// Of parts that ascend and do not overlap.
-    pub(crate) const fn new(parts: Vec<Part>) -> Self {
+    pub(crate) fn new(parts: Vec<Part>) -> Self {
+        let run = Self { parts };
+        debug_assert!(run.is_sound(), "parts out of order: {:?}", run.refs());
+        run
+    }
+
+    /// As a manifest that was read says, which may be wrong: to be checked with [`Run::is_sound`].
+    pub(crate) const fn unchecked(parts: Vec<Part>) -> Self {
         Self { parts }
     }
 
-    /// Of one whole file.
-    pub(crate) fn of(segment: Arc<Segment>) -> Self {
-        Self::new(vec![Part { segment, live: LiveRange::ALL }])
+    /// Of whole files, which ascend.
+    pub(crate) fn of_files(segments: impl IntoIterator<Item = Arc<Segment>>) -> Self {
+        Self::new(segments.into_iter().map(Part::of).collect())
     }
 
     pub(crate) fn parts(&self) -> &[Part] {
@@ -45,6 +52,46 @@ impl Run {
     /// Bytes of the files that it is made of, dead parts included.
     pub(crate) fn len(&self) -> u64 {
         self.parts.iter().map(|part| part.segment.len()).sum()
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// What of it lies in `range`.
+    pub(crate) fn cut(&self, range: &LiveRange) -> Self {
+        Self::new(self.parts.iter().filter_map(|part| part.cut(range)).collect())
+    }
+
+    /// It with `parts`, which ascend, in place of what it has in `range`.
+    pub(crate) fn replace(&self, range: &LiveRange, parts: &[Part]) -> Self {
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        for part in &self.parts {
+            let (left, right) = part.live.around(range);
+            before.extend(left.and_then(|live| part.cut(&live)));
+            behind.extend(right.and_then(|live| part.cut(&live)));
+        }
+        before.extend_from_slice(parts);
+        before.append(&mut behind);
+        Self::new(before)
+    }
+
+    /// How the manifest names it.
+    pub(crate) fn refs(&self) -> Vec<PartRef> {
+        self.parts.iter().map(|part| PartRef { number: part.segment.number(), live: part.live.clone() }).collect()
+    }
+
+    /// Whether its parts have something in them and stand in order, none over another: what a manifest must have got right.
+    pub(crate) fn is_sound(&self) -> bool {
+        let ends_before = |pair: &[Part]| match (pair[0].last(), pair[1].first()) {
+            (End::At(last), first) => last < first,
+            (End::Before(to), first) => to <= first,
+        };
+        let has_something = |part: &Part| match part.last() {
+            End::At(last) => part.first() <= last,
+            End::Before(to) => part.first() < to,
+        };
+        self.parts.iter().all(has_something) && self.parts.windows(2).all(ends_before)
     }
 
     /// The one segment that can hold the key.
@@ -61,7 +108,52 @@ impl Run {
     }
 }
 
+/// Where something ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End<'a> {
+    /// With this.
+    At((BucketId, &'a [u8])),
+    /// Somewhere before this.
+    Before((BucketId, &'a [u8])),
+}
+
 impl Part {
+    /// All of a file.
+    pub(crate) const fn of(segment: Arc<Segment>) -> Self {
+        Self { segment, live: LiveRange::ALL }
+    }
+
+    /// What of it lies in `range`; `None` if that is nothing, as far as the ends of the file tell.
+    pub(crate) fn cut(&self, range: &LiveRange) -> Option<Self> {
+        let live = self.live.overlap(range)?;
+        let sections = self.segment.sections();
+        let (first, last) = (sections.first()?, sections.last()?);
+        let (first, last) = ((first.bucket, &*first.first_key), (last.bucket, &*last.last_key));
+        if live.from().is_some_and(|from| last < from) || live.to().is_some_and(|to| to <= first) {
+            return None;
+        }
+        // Ends that cut nothing off are not kept: who sees none knows that the whole file counts.
+        let owned = |(bucket, key): (BucketId, &[u8])| -> Bound { (bucket, key.into()) };
+        let from = live.from().filter(|from| first < *from).map(owned);
+        let to = live.to().filter(|to| *to <= last).map(owned);
+        Some(Self { segment: Arc::clone(&self.segment), live: LiveRange::new(from, to) })
+    }
+
+    /// Nothing of it is before this.
+    pub(crate) fn first(&self) -> (BucketId, &[u8]) {
+        let first = self.segment.sections().first().map_or((BucketId(0), &[][..]), |first| (first.bucket, &first.first_key));
+        self.live.from().map_or(first, |from| from.max(first))
+    }
+
+    /// Nothing of it is behind this.
+    pub(crate) fn last(&self) -> End<'_> {
+        let last = self.segment.sections().last().map_or((BucketId(0), &[][..]), |last| (last.bucket, &last.last_key));
+        match self.live.to() {
+            Some(to) if to <= last => End::Before(to),
+            _ => End::At(last),
+        }
+    }
+
     fn ends_before(&self, bucket: BucketId, key: &[u8]) -> bool {
         let last = self.segment.sections().last();
         self.live.ends_before(bucket, key) || last.is_some_and(|last| (last.bucket, &*last.last_key) < (bucket, key))

@@ -81,9 +81,11 @@ impl View {
         self.memtables().map(|memtable| memtable.bytes()).sum()
     }
 
-    /// The files of all runs; one that several parts name comes several times.
+    /// The files of all runs, by number: each once, however many parts name it.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
-        self.runs.iter().flat_map(|run| run.parts()).map(|part| &part.segment)
+        let parts = self.runs.iter().flat_map(|run| run.parts());
+        let files: BTreeMap<FileNumber, &Arc<Segment>> = parts.map(|part| (part.segment.number(), &part.segment)).collect();
+        files.into_values()
     }
 
     /// Everything of one bucket up to `visible`, in order.
@@ -133,8 +135,25 @@ impl Buckets {
         self.versions.get(&id).map(|versions| Arc::clone(&versions.last_revision))
     }
 
+    /// The bucket as its newest change made it, visible or not.
+    pub(crate) fn newest(&self, id: BucketId) -> Option<&Arc<BucketState>> {
+        self.versions.get(&id)?.changes.first()?.1.as_ref()
+    }
+
+    /// Reads of the past up to `as_of` and watches from below `watch` may miss what a merge has removed (E5, E8).
+    pub(crate) fn raise_floors(&mut self, id: BucketId, as_of: Revision, watch: Revision) {
+        let versions = self.versions.get_mut(&id);
+        for state in versions.into_iter().flat_map(|versions| &mut versions.changes).filter_map(|(_, state)| state.as_mut()) {
+            raise_floors(state, as_of, watch);
+        }
+    }
+
     /// Creates or changes a bucket from `commit` on. Versions that nobody at or above `visible` can ask for go.
-    pub(crate) fn set(&mut self, commit: CommitNumber, state: Arc<BucketState>, visible: CommitNumber) {
+    pub(crate) fn set(&mut self, commit: CommitNumber, mut state: Arc<BucketState>, visible: CommitNumber) {
+        if let Some(before) = self.newest(state.id) {
+            // The leader's copy does not know what merges have removed.
+            raise_floors(&mut state, before.as_of_floor, before.watch_floor);
+        }
         self.names.insert(state.spec.name.clone(), state.id);
         let versions = self
             .versions
@@ -167,6 +186,14 @@ impl Versions {
 
     fn at(&self, visible: CommitNumber) -> Option<&Arc<BucketState>> {
         self.changes.iter().find(|(commit, _)| *commit <= visible)?.1.as_ref()
+    }
+}
+
+fn raise_floors(state: &mut Arc<BucketState>, as_of: Revision, watch: Revision) {
+    if state.as_of_floor < as_of || state.watch_floor < watch {
+        let state = Arc::make_mut(state);
+        state.as_of_floor = state.as_of_floor.max(as_of);
+        state.watch_floor = state.watch_floor.max(watch);
     }
 }
 

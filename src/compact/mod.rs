@@ -1,4 +1,4 @@
-//! Turning sources into a segment: what a flush, a merge and a recovery have in common.
+//! Turning sources into segments: what a flush, a merge and a recovery have in common.
 //!
 //! [`pick()`] says which segments to merge; [`write()`] merges sources key by key, asks `retention` what of each key survives, and writes the
 //! survivors. Pure with regard to threads and time: the caller brings the store time and the state of the buckets, which must be that of
@@ -8,4 +8,4 @@ mod pick;
 mod write;
 
 pub(crate) use pick::pick;
-pub(crate) use write::{Inputs, Output, write};
+pub(crate) use write::{Floors, Inputs, Output, write};

@@ -1,6 +1,6 @@
-//! Making a segment file: what a flush, a merge and a recovery do with what `compact` decides (P4).
+//! Making segment files: what a flush, a merge and a recovery do with what `compact` decides (P4).
 //!
-//! Under a temporary name, synced, then renamed, then the directory synced, then opened: what this answers may be named by a manifest.
+//! Under temporary names, synced, then renamed, then the directory synced, then opened: what this answers may be named by a manifest.
 //! After a failure neither name is left, unless it cannot be removed; then the next open finds it below the ceiling and named by nothing.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::core::segment_name;
 use crate::cache::BlockCache;
-use crate::compact::{Inputs, Output, write};
+use crate::compact::{Floors, Inputs, Output, write};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::manifest::SegmentRef;
@@ -28,46 +28,63 @@ pub(super) struct Site<'a> {
     pub(super) sync_directory: &'a mut dyn FnMut() -> Result<()>,
 }
 
+/// Finished, named and opened segments, in order.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) floors: Floors,
+}
+
 impl Site<'_> {
     /// Writes what survives of `inputs`; no file if nothing does.
-    pub(super) fn build(&mut self, inputs: &Inputs<'_>) -> Result<(Option<Arc<Segment>>, Output)> {
-        let mut started: Option<(FileNumber, PathBuf)> = None;
+    pub(super) fn build(&mut self, inputs: &Inputs<'_>) -> Result<Built> {
+        let mut started: Vec<(FileNumber, PathBuf)> = Vec::new();
         let built = write(inputs, &mut || {
             let number = (self.next_number)()?;
             let path = self.directory.join(format!("{:08}.tmp", number.0));
             let file = self.env.fs.create_new(&path).map_err(|error| Error::io("create a segment", &path, error))?;
-            started = Some((number, path.clone()));
+            started.push((number, path.clone()));
             Ok(Builder::new(file, path, Identity { store: self.store, number }, self.block_len))
         });
-        let finished = built.and_then(|output| Ok((self.finish(&output, started.as_ref())?, output)));
-        if finished.is_err()
-            && let Some((number, tmp)) = started
-        {
-            let _ = self.env.fs.remove(&tmp);
-            let _ = self.env.fs.remove(&self.directory.join(segment_name(number)));
+        let finished = built.and_then(|output| self.finish(output, &started));
+        if finished.is_err() {
+            for (number, tmp) in started {
+                let _ = self.env.fs.remove(&tmp);
+                let _ = self.env.fs.remove(&self.directory.join(segment_name(number)));
+            }
         }
         finished
     }
 
-    fn finish(&mut self, output: &Output, started: Option<&(FileNumber, PathBuf)>) -> Result<Option<Arc<Segment>>> {
-        let (Some(summary), Some((number, tmp))) = (&output.summary, started) else { return Ok(None) };
-        let path = self.directory.join(segment_name(*number));
-        self.env.fs.rename(tmp, &path).map_err(|error| Error::io("name a finished segment", &path, error))?;
-        (self.sync_directory)()?;
-        let identity = Identity { store: self.store, number: *number };
-        let expected = Expected { identity, len: summary.len, checksum: summary.checksum };
-        Segment::open(&*self.env.fs, &path, &expected, self.cache).map(Some)
+    fn finish(&mut self, output: Output, started: &[(FileNumber, PathBuf)]) -> Result<Built> {
+        for (number, tmp) in started {
+            let path = self.directory.join(segment_name(*number));
+            self.env.fs.rename(tmp, &path).map_err(|error| Error::io("name a finished segment", &path, error))?;
+        }
+        if !started.is_empty() {
+            (self.sync_directory)()?;
+        }
+        let open = |summary: &crate::segment::Summary| {
+            let identity = Identity { store: self.store, number: summary.number };
+            let expected = Expected { identity, len: summary.len, checksum: summary.checksum };
+            Segment::open(&*self.env.fs, &self.directory.join(segment_name(summary.number)), &expected, self.cache)
+        };
+        Ok(Built { segments: output.files.iter().map(open).collect::<Result<_>>()?, floors: output.floors })
+    }
+}
+
+impl Built {
+    /// Takes the files away again: no manifest names them. What cannot be removed is found by the next open.
+    pub(super) fn discard(&self, env: &Env) {
+        for segment in &self.segments {
+            let _ = env.fs.remove(segment.path());
+        }
     }
 }
 
 impl SegmentRef {
-    /// How a manifest names what was built.
-    pub(super) fn of(output: &Output) -> Option<Self> {
-        output.summary.as_ref().map(|summary| Self {
-            number: summary.number,
-            len: summary.len,
-            checksum: summary.checksum,
-            entries: summary.entries,
-        })
+    /// How a manifest names a segment.
+    pub(super) fn of(segment: &Segment) -> Self {
+        Self { number: segment.number(), len: segment.len(), checksum: segment.checksum(), entries: segment.entries() }
     }
 }

@@ -4,7 +4,7 @@
 //!   step by step; [`judge`]: what may happen; [`size`]: what a bucket takes; [`leader`]: what only a leader touches; [`change`]: what is
 //!   no entry; [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
 //! - [`read`]: the read path, without locks.
-//! - [`jobs`]: flush, merge and what else happens behind writers; [`board`]: where they are called; [`build`]: making a segment file;
+//! - [`jobs`]: what happens behind writers; [`flush`], [`merge`]; [`board`]: where they are called; [`build`]: making segment files;
 //!   [`keeper`] and [`edits`]: the manifest; [`retired`]: what waits for its last reader; [`reserve`]: space for a full disk.
 //! - [`recovery`]: from a directory to an open store; [`directory`]: what lies there; [`replayed`]: what the log says; [`closing`]: the way
 //!   back; [`check`]: reads everything and checks it.
@@ -22,11 +22,13 @@ mod commit;
 mod core;
 mod directory;
 mod edits;
+mod flush;
 mod health;
 mod jobs;
 mod judge;
 mod keeper;
 mod leader;
+mod merge;
 mod queue;
 mod read;
 mod recovery;

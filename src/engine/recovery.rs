@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::build::Site;
+use super::build::{Built, Site};
 use super::commit::UNSYNCED_COMMITS_MAX;
 use super::core::{Core, Parts, segment_name};
 use super::directory::{Listing, check_strangers, lock, make_directory};
@@ -23,11 +23,11 @@ use crate::clock::StoreClock;
 use crate::durability::Durability;
 use crate::env::{Env, write_all_at};
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::{self, BucketState, Manifest, SegmentRef};
+use crate::manifest::{self, BucketState, Manifest, PartRef, SegmentRef};
 use crate::memtable::Memtable;
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::report::RecoveryReport;
-use crate::run::Run;
+use crate::run::{Part, Run};
 use crate::segment::{Expected, Identity, Segment};
 use crate::view::{Buckets, View};
 use crate::wal::{self, DurabilityClass, LogFile, LogFileOptions, RecordWriter};
@@ -46,7 +46,7 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
     };
     let listing = Listing::read(&env, directory, &manifest)?;
     let cache = Arc::new(BlockCache::new(settings.cache_len));
-    let segments = open_segments(&env, directory, &manifest, &listing.segments, &cache)?;
+    let runs = open_runs(&env, directory, &manifest, &listing.segments, &cache)?;
     let replayed = Replayed::read(&env, directory, &manifest, &listing, &settings, &mut report)?;
 
     check_plausible(directory, &manifest, &replayed)?;
@@ -55,7 +55,7 @@ pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Cor
     let mut recovery =
         Recovery { keeper: Keeper::new(env.clone(), directory.to_owned(), manifest), env, directory, settings, cache };
     let clock = recovery.resume_clock(&replayed);
-    let (leader_parts, view) = recovery.settle(replayed, segments, &clock, &mut report)?;
+    let (leader_parts, view) = recovery.settle(replayed, runs, &clock, &mut report)?;
     // What the manifest no longer names goes before the new log takes space: on a full disk there is no other.
     let mut retired = Retired::default();
     // One torn tail is kept: the newest.
@@ -125,14 +125,14 @@ fn check_plausible(directory: &Path, manifest: &Manifest, replayed: &Replayed) -
     }
 }
 
-/// Step 4.
-fn open_segments(
+/// Step 4. Every file is opened once, however many parts name it.
+fn open_runs(
     env: &Env,
     directory: &Path,
     manifest: &Manifest,
     names: &[String],
     cache: &Arc<BlockCache>,
-) -> Result<Vec<Arc<Segment>>> {
+) -> Result<Vec<Arc<Run>>> {
     let open = |segment: &SegmentRef| {
         let path = directory.join(segment_name(segment.number));
         if !names.contains(&segment_name(segment.number)) {
@@ -142,7 +142,18 @@ fn open_segments(
         let expected = Expected { identity, len: segment.len, checksum: segment.checksum };
         Segment::open(&*env.fs, &path, &expected, cache)
     };
-    manifest.segments.iter().map(open).collect()
+    let segments: Vec<Arc<Segment>> = manifest.segments.iter().map(open).collect::<Result<_>>()?;
+    let wrong = |what| Error::corrupt(&directory.join(manifest::MANIFEST_NAME), 0, what);
+    let part = |part: &PartRef| {
+        let at = segments.binary_search_by_key(&part.number, |segment| segment.number());
+        let segment = at.ok().and_then(|at| segments.get(at)).ok_or_else(|| wrong("the manifest names a part of no segment"))?;
+        Ok(Part { segment: Arc::clone(segment), live: part.live.clone() })
+    };
+    let run = |parts: &Vec<PartRef>| {
+        let run = Run::unchecked(parts.iter().map(part).collect::<Result<_>>()?);
+        if run.is_sound() { Ok(Arc::new(run)) } else { Err(wrong("the parts of a run in the manifest are not in order")) }
+    };
+    manifest.runs.iter().map(run).collect()
 }
 
 /// The steps that change things.
@@ -193,7 +204,7 @@ impl Recovery<'_> {
     fn settle(
         &mut self,
         replayed: Replayed,
-        mut segments: Vec<Arc<Segment>>,
+        mut runs: Vec<Arc<Run>>,
         clock: &StoreClock,
         report: &mut RecoveryReport,
     ) -> Result<(LeaderParts, View)> {
@@ -205,9 +216,9 @@ impl Recovery<'_> {
         if let Some(torn) = &replayed.end.torn {
             self.save_tail(torn.file, &replayed.torn_tail);
         }
-        let built = match self.build_segment(&replayed.memtable, &segments, &buckets, clock) {
+        let built = match self.build_run(&replayed.memtable, runs.is_empty(), &buckets, clock) {
             Err(error) if error.kind() == ErrorKind::NoSpace && self.release_reserve() => {
-                self.build_segment(&replayed.memtable, &segments, &buckets, clock)?
+                self.build_run(&replayed.memtable, runs.is_empty(), &buckets, clock)?
             }
             built => built?,
         };
@@ -222,7 +233,6 @@ impl Recovery<'_> {
         let incarnation = random(&self.env, self.directory)? as u64;
         let pair = clock.pair(self.env.clock.wall(), self.env.clock.monotonic());
         let floor = self.keeper.peek_file_number();
-        let segment_ref = built.as_ref().map(|(_, segment_ref)| *segment_ref);
         let change = |manifest: &mut Manifest| {
             manifest.clean = false;
             manifest.incarnation = incarnation;
@@ -230,7 +240,7 @@ impl Recovery<'_> {
             manifest.last_commit = last;
             manifest.next_bucket = next_bucket;
             manifest.buckets = buckets.clone();
-            manifest.segments.splice(0..0, segment_ref);
+            manifest.add_run(&built);
             manifest.log_floor = floor;
             manifest.logs.clear();
             manifest.clock = pair;
@@ -242,12 +252,14 @@ impl Recovery<'_> {
             edited = self.keeper.edit(change);
         }
         if let Err(failed) = edited {
-            return Err(self.undo(failed, built.map(|(segment, _)| segment)));
+            return Err(self.undo(failed, &built));
         }
-        segments.splice(0..0, built.map(|(segment, _)| segment));
+        let buckets: Vec<BucketState> = self.keeper.manifest().buckets.clone();
+        if !built.segments.is_empty() {
+            runs.insert(0, Arc::new(Run::of_files(built.segments)));
+        }
         report.clean &= replayed.end.torn.is_none();
         let active = Arc::new(Memtable::new(last.next(), last, self.settings.memtable_len));
-        let runs = segments.into_iter().map(|segment| Arc::new(Run::of(segment))).collect();
         let view = View { active, active_log: floor, sealed: Vec::new(), runs, buckets: Arc::new(Buckets::new(&buckets)) };
         Ok((LeaderParts { next: last.next(), next_bucket, buckets }, view))
     }
@@ -257,12 +269,9 @@ impl Recovery<'_> {
         self.env.fs.remove(&self.directory.join(RESERVE_NAME)).is_ok()
     }
 
-    fn undo(&self, failed: Failed, segment: Option<Arc<Segment>>) -> Error {
-        if !failed.ambiguous
-            && let Some(segment) = segment
-        {
-            // The manifest does not name it; if it cannot be removed, the next open finds it.
-            let _ = self.env.fs.remove(segment.path());
+    fn undo(&self, failed: Failed, built: &Built) -> Error {
+        if !failed.ambiguous {
+            built.discard(&self.env);
         }
         failed.error
     }
@@ -284,25 +293,28 @@ impl Recovery<'_> {
         }
     }
 
-    /// Step 9: what the log held, as a segment.
-    fn build_segment(
+    /// Step 9: what the log held, as a run.
+    fn build_run(
         &mut self,
         memtable: &Arc<Memtable>,
-        segments: &[Arc<Segment>],
+        hold_oldest: bool,
         buckets: &[BucketState],
         clock: &StoreClock,
-    ) -> Result<Option<(Arc<Segment>, SegmentRef)>> {
+    ) -> Result<Built> {
         if memtable.is_empty() {
-            return Ok(None);
+            return Ok(Built::default());
         }
         let buckets: Vec<_> = buckets.iter().cloned().map(Arc::new).collect();
+        let now = clock.now(self.env.clock.monotonic());
         let inputs = crate::compact::Inputs {
-            stop: &|| false,
+            pace: &|_| Ok(()),
             memtable: Some(memtable),
             runs: &[],
-            hold_oldest: segments.is_empty(),
+            hold_oldest,
+            hold_newest: true,
             buckets: &buckets,
-            now: clock.now(self.env.clock.monotonic()),
+            now: &|_| now,
+            file_len: self.settings.segment_len,
         };
         let store = self.keeper.manifest().store;
         let (keeper, env, directory) = (&mut self.keeper, &self.env, self.directory);
@@ -315,8 +327,7 @@ impl Recovery<'_> {
             next_number: &mut || keeper.next_file_number().map_err(|failed| failed.error),
             sync_directory: &mut || env.fs.sync_dir(directory).map_err(|error| Error::io("sync the directory", directory, error)),
         };
-        let (segment, output) = site.build(&inputs)?;
-        Ok(segment.zip(SegmentRef::of(&output)))
+        site.build(&inputs)
     }
 
     /// Step 11.

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) block_len: u32,
     /// Bytes of decompressed blocks that are kept.
     pub(crate) cache_len: u64,
+    /// Bytes at which a segment file ends and the next begins.
+    pub(crate) segment_len: u64,
     /// Bytes kept aside for the manifest and a merge on a full disk; 0 = none.
     pub(crate) reserve_len: u64,
 }
@@ -41,6 +43,7 @@ impl Default for Settings {
             memtable_len: 64 << 20,
             block_len: 8 << 10,
             cache_len: 64 << 20,
+            segment_len: 64 << 20,
             reserve_len: 4 << 20,
         }
     }

@@ -11,7 +11,10 @@
 //!
 //! The body: store u128; incarnation u64; clean u8 (0 or 1); varints file ceiling, flushed commit, last commit, log floor;
 //! varint count of log files and a varint number for each; varints next bucket id, wall time, store time; varint count of
-//! buckets and the buckets; varint count of segments and for each: varint number, varint length, u32 checksum, varint entries.
+//! buckets and the buckets; varint count of segments, by number, and for each: varint number, varint length, u32 checksum, varint
+//! entries; varint count of runs, newest first, and for each: varint count of its parts and for each, in the order of bucket and key:
+//! varint number of a segment, u8 which ends its live range has (1 = where it begins, 2 = where it ends, 3 = both, 0 = none), and those
+//! ends, each of them: varint bucket id, varint length of a key, the key.
 //!
 //! A bucket: varint id; specification; varints commit of its creation, commit of its last change, last revision, floor, commit
 //! of the last purge-all, as-of floor, watch floor; varint count of eras and for each: varint commit, varint through, u8 depth,
@@ -29,8 +32,8 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
 use crate::checksum::checksum;
-use crate::codec::{DecodeError, Reader, put_varint};
-use crate::manifest::{BucketSize, BucketState, ENDS_MAX, Manifest, SegmentRef};
+use crate::codec::{DecodeError, Reader, put_prefixed, put_varint};
+use crate::manifest::{Bound, BucketSize, BucketState, ENDS_MAX, LiveRange, Manifest, PartRef, SegmentRef};
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::spec::{BucketSpec, ClockPair, Era};
 
@@ -40,6 +43,8 @@ pub(crate) const MAGIC: [u8; 8] = *b"ANNALSMF";
 pub(crate) const FORMAT_VERSION: u32 = 1;
 /// Length of the header.
 pub(crate) const HEADER_LEN: usize = 8 + 4 + 4 + 4 + 4;
+/// The longest key at the end of a live range; segments know none that is longer.
+const BOUND_LEN_MAX: usize = u16::MAX as usize;
 /// The longest manifest.
 pub(crate) const FILE_LEN_MAX: u64 = 1 << 30;
 
@@ -91,6 +96,11 @@ impl Manifest {
             out.extend_from_slice(&segment.checksum.to_le_bytes());
             put_varint(out, segment.entries);
         }
+        put_varint(out, self.runs.len() as u64);
+        for run in &self.runs {
+            put_varint(out, run.len() as u64);
+            run.iter().for_each(|part| part.encode(out));
+        }
     }
 
     /// Reads a whole file.
@@ -120,8 +130,42 @@ impl Manifest {
             clock: ClockPair { wall: reader.varint("wall time")?, store: reader.varint("store time")? },
             buckets: list(reader, "buckets", BucketState::decode)?,
             segments: list(reader, "segments", decode_segment)?,
+            runs: list(reader, "runs", |reader| list(reader, "parts of a run", PartRef::decode))?,
         })
     }
+}
+
+/// Which ends a live range has.
+const HAS_FROM: u8 = 1;
+const HAS_TO: u8 = 2;
+
+impl PartRef {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.number.0);
+        let (from, to) = (self.live.from(), self.live.to());
+        out.push(if from.is_some() { HAS_FROM } else { 0 } | if to.is_some() { HAS_TO } else { 0 });
+        for (bucket, key) in from.into_iter().chain(to) {
+            put_varint(out, bucket.0);
+            put_prefixed(out, key);
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let number = FileNumber(reader.varint("the segment of a part")?);
+        let at = *reader;
+        let ends = reader.u8("the ends of a live range")?;
+        if ends > HAS_FROM | HAS_TO {
+            return Err(at.error("the ends of a live range"));
+        }
+        let from = if ends & HAS_FROM == 0 { None } else { Some(decode_bound(reader)?) };
+        let to = if ends & HAS_TO == 0 { None } else { Some(decode_bound(reader)?) };
+        Ok(Self { number, live: LiveRange::new(from, to) })
+    }
+}
+
+fn decode_bound(reader: &mut Reader<'_>) -> Result<Bound, DecodeError> {
+    let bucket = BucketId(reader.varint("the bucket of an end")?);
+    Ok((bucket, reader.prefixed(BOUND_LEN_MAX, "the key of an end")?.into()))
 }
 
 impl BucketState {

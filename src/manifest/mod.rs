@@ -1,7 +1,7 @@
 //! The manifest: the whole state of a store that is not in its log or segments, replaced as a whole.
 //!
 //! The engine makes one [`Manifest`] after the other and stores each with [`store`]; opening starts with [`load`]. [`mod@format`]
-//! owns the bytes, [`mod@file`] the order of calls that makes a replacement atomic and durable.
+//! owns the bytes, [`mod@file`] the order of calls that makes a replacement atomic and durable; [`LiveRange`] says what of a file counts.
 //!
 //! Everything in it is as of the commit `flushed`, never later: what is newer is in the log. The manifest does not know what
 //! its fields mean to one another beyond what [`Manifest::check`] says; that a segment which it names exists is for recovery to
@@ -9,11 +9,13 @@
 
 pub(crate) mod file;
 pub(crate) mod format;
+mod range;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use file::{MANIFEST_NAME, MANIFEST_TMP_NAME, StoreError, load, store};
+pub(crate) use range::{Bound, LiveRange};
 
 use std::collections::BTreeSet;
 
@@ -47,8 +49,11 @@ pub(crate) struct Manifest {
     pub(crate) clock: ClockPair,
     /// By id, ascending.
     pub(crate) buckets: Vec<BucketState>,
-    /// Newest run first: the order is that of age.
+    /// The files of all runs, by number, ascending.
     pub(crate) segments: Vec<SegmentRef>,
+    /// The sorted runs that the files make up, newest first: for one key, everything in a run is newer than everything in a later one. The
+    /// parts of a run stand in the order of bucket and key.
+    pub(crate) runs: Vec<Vec<PartRef>>,
 }
 
 /// A bucket.
@@ -89,40 +94,12 @@ pub(crate) struct BucketSize {
     pub(crate) as_of: u64,
 }
 
-/// A place in the order of a run: bucket, then key.
-type Bound = (BucketId, Box<[u8]>);
-
-/// Which entries of a segment count: those from `from` on and below `to`, in the order of bucket and key.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(crate) struct LiveRange {
-    from: Option<Bound>,
-    to: Option<Bound>,
-}
-
-impl LiveRange {
-    /// All of them.
-    pub(crate) const ALL: Self = Self { from: None, to: None };
-
-    pub(crate) const fn new(from: Option<Bound>, to: Option<Bound>) -> Self {
-        Self { from, to }
-    }
-
-    pub(crate) fn from(&self) -> Option<(BucketId, &[u8])> {
-        self.from.as_ref().map(|(bucket, key)| (*bucket, &**key))
-    }
-
-    pub(crate) fn to(&self) -> Option<(BucketId, &[u8])> {
-        self.to.as_ref().map(|(bucket, key)| (*bucket, &**key))
-    }
-
-    pub(crate) fn holds(&self, bucket: BucketId, key: &[u8]) -> bool {
-        self.from().is_none_or(|from| from <= (bucket, key)) && !self.ends_before(bucket, key)
-    }
-
-    /// Nothing from the key on is in it.
-    pub(crate) fn ends_before(&self, bucket: BucketId, key: &[u8]) -> bool {
-        self.to().is_some_and(|to| to <= (bucket, key))
-    }
+/// What counts of a file in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartRef {
+    /// A segment of the manifest. Several parts may name one file.
+    pub(crate) number: FileNumber,
+    pub(crate) live: LiveRange,
 }
 
 /// A segment that is part of the store.
@@ -173,6 +150,7 @@ impl Manifest {
             clock: ClockPair { wall, store: wall },
             buckets: Vec::new(),
             segments: Vec::new(),
+            runs: Vec::new(),
         }
     }
 
@@ -191,15 +169,7 @@ impl Manifest {
         if self.log_floor > self.file_ceiling || !self.logs.iter().copied().all(used) {
             return Err("log files below the ceiling of file numbers");
         }
-        let mut numbers: BTreeSet<FileNumber> = self.logs.iter().copied().collect();
-        for segment in &self.segments {
-            if !used(segment.number) {
-                return Err("segments below the ceiling of file numbers");
-            }
-            if !numbers.insert(segment.number) {
-                return Err("one file per number");
-            }
-        }
+        self.check_runs()?;
         if !self.buckets.is_sorted_by(|left, right| left.id < right.id) {
             return Err("buckets in ascending order of id");
         }
@@ -211,6 +181,36 @@ impl Manifest {
             return Err("one bucket per name");
         }
         self.buckets.iter().try_for_each(BucketState::check)
+    }
+
+    fn check_runs(&self) -> Result<(), &'static str> {
+        if !self.segments.iter().all(|segment| segment.number < self.file_ceiling) {
+            return Err("segments below the ceiling of file numbers");
+        }
+        if !self.segments.is_sorted_by(|left, right| left.number < right.number) {
+            return Err("segments in ascending order");
+        }
+        if self.segments.iter().any(|segment| self.logs.binary_search(&segment.number).is_ok()) {
+            return Err("one file per number");
+        }
+        let named: BTreeSet<FileNumber> = self.runs.iter().flatten().map(|part| part.number).collect();
+        if !named.iter().copied().eq(self.segments.iter().map(|segment| segment.number)) {
+            return Err("parts of all the segments that there are");
+        }
+        for run in &self.runs {
+            if run.is_empty() || run.iter().any(|part| part.live.is_empty()) {
+                return Err("something in every run and every part");
+            }
+            // What a range leaves open is bounded by what is in the file, which is for recovery to find out.
+            let ends_before = |left: &PartRef, right: &PartRef| match (left.live.to(), right.live.from()) {
+                (Some(to), Some(from)) => to <= from,
+                _ => left.number != right.number,
+            };
+            if !run.windows(2).all(|pair| ends_before(&pair[0], &pair[1])) {
+                return Err("parts in the order of keys, none over another");
+            }
+        }
+        Ok(())
     }
 }
 

@@ -37,6 +37,10 @@ fn bucket(id: u64, name: &str) -> BucketState {
     }
 }
 
+fn bound(bucket: u64, key: &str) -> Option<Bound> {
+    Some((BucketId(bucket), key.as_bytes().into()))
+}
+
 fn sample() -> Manifest {
     Manifest {
         store: 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100,
@@ -51,8 +55,16 @@ fn sample() -> Manifest {
         clock: ClockPair { wall: 40, store: 41 },
         buckets: vec![bucket(1, "a"), bucket(2, "b")],
         segments: vec![
-            SegmentRef { number: FileNumber(50), len: 300, checksum: 0x6362_6160, entries: 51 },
             SegmentRef { number: FileNumber(12), len: 4, checksum: 0, entries: 1 },
+            SegmentRef { number: FileNumber(50), len: 300, checksum: 0x6362_6160, entries: 51 },
+        ],
+        runs: vec![
+            vec![PartRef { number: FileNumber(12), live: LiveRange::new(None, bound(1, "a")) }],
+            vec![
+                PartRef { number: FileNumber(50), live: LiveRange::new(bound(1, ""), bound(1, "a")) },
+                PartRef { number: FileNumber(50), live: LiveRange::new(bound(1, "bc"), None) },
+                PartRef { number: FileNumber(12), live: LiveRange::ALL },
+            ],
         ],
     }
 }
@@ -64,9 +76,9 @@ fn a_manifest_has_these_bytes() {
     let expected = concat!(
         "414e4e414c534d46",
         "01000000",
-        "7e000000",
-        "760727fd",
-        "30a2e4fd",
+        "95000000",
+        "03f542ef",
+        "bd82cc22",
         "000102030405060708090a0b0c0d0e0f",
         "2021222324252627",
         "00401e1f20",
@@ -84,8 +96,15 @@ fn a_manifest_has_these_bytes() {
         "010e0f",
         "0110111213141516171000",
         "02",
-        "32ac026061626333",
         "0c040000000001",
+        "32ac026061626333",
+        "02",
+        "01",
+        "0c02010161",
+        "03",
+        "32030100010161",
+        "320101026263",
+        "0c00",
     );
     assert_eq!(hex, expected);
 }
@@ -117,21 +136,35 @@ fn another_version_is_told_from_damage() {
     }
 }
 
+/// Gives another number to the last segment, wherever it is named.
+fn rename(state: &mut Manifest, number: FileNumber) {
+    let old = std::mem::replace(&mut state.segments.last_mut().unwrap().number, number);
+    state.runs.iter_mut().flatten().filter(|part| part.number == old).for_each(|part| part.number = number);
+}
+
 #[test]
 fn a_state_that_breaks_a_rule_is_refused_when_read_and_when_stored() {
     let dir = tempfile::tempdir().unwrap();
     let env = Env::os();
     type Break = fn(&mut Manifest);
-    let break_one: [(&str, Break); 14] = [
+    let break_one: [(&str, Break); 22] = [
         ("log order", |state| state.logs.reverse()),
         ("log twice", |state| state.logs = vec![FileNumber(33); 2]),
         ("log below the floor", |state| state.log_floor = FileNumber(34)),
         ("log at the ceiling", |state| state.logs = vec![FileNumber(64)]),
         ("floor above the ceiling", |state| (state.logs, state.log_floor) = (Vec::new(), FileNumber(65))),
         ("flushed what was not committed", |state| state.flushed = CommitNumber(32)),
-        ("segment at the ceiling", |state| state.segments[0].number = FileNumber(64)),
-        ("segment twice", |state| state.segments[0].number = FileNumber(12)),
-        ("segment and log of one number", |state| state.segments[0].number = FileNumber(33)),
+        ("segment at the ceiling", |state| rename(state, FileNumber(64))),
+        ("segment twice", |state| rename(state, FileNumber(12))),
+        ("segment and log of one number", |state| rename(state, FileNumber(33))),
+        ("segment order", |state| state.segments.reverse()),
+        ("segment in no run", |state| state.segments.push(SegmentRef { number: FileNumber(51), ..state.segments[0] })),
+        ("part of no segment", |state| state.runs[1][0].number = FileNumber(49)),
+        ("empty run", |state| state.runs.insert(1, Vec::new())),
+        ("empty live range", |state| state.runs[1][0].live = LiveRange::new(bound(1, "a"), bound(1, "a"))),
+        ("live range upside down", |state| state.runs[1][0].live = LiveRange::new(bound(2, "a"), bound(1, "b"))),
+        ("parts over one another", |state| state.runs[1][0].live = LiveRange::new(None, bound(1, "c"))),
+        ("a file twice in a run", |state| state.runs[1][1].live = LiveRange::ALL),
         ("bucket order", |state| state.buckets.reverse()),
         ("bucket id twice", |state| state.buckets[0].id = BucketId(2)),
         ("bucket name twice", |state| state.buckets[0].spec = spec("b")),
@@ -305,12 +338,32 @@ fn any_bucket() -> impl Strategy<Value = BucketState> {
     )
 }
 
+/// Where each file is cut in two, if it is.
+fn cuts() -> impl Strategy<Value = Vec<(bool, Option<(u64, String)>)>> {
+    vec((any::<bool>(), option::of((number(), "[a-c]{0,3}"))), 5)
+}
+
+/// Runs of these files: each whole, or in two parts in one run, or in two runs.
+fn runs_of(segments: &[SegmentRef], cuts: &[(bool, Option<(u64, String)>)]) -> Vec<Vec<PartRef>> {
+    let mut runs = Vec::new();
+    for (segment, (apart, cut)) in segments.iter().zip(cuts) {
+        let part = |from, to| PartRef { number: segment.number, live: LiveRange::new(from, to) };
+        let cut = cut.as_ref().map(|(bucket, key)| (BucketId(*bucket), key.as_bytes().into()));
+        let parts = match cut {
+            None => vec![part(None, None)],
+            Some(cut) => vec![part(None, Some(Bound::clone(&cut))), part(Some(cut), None)],
+        };
+        if *apart { runs.extend(parts.into_iter().map(|part| vec![part])) } else { runs.push(parts) }
+    }
+    runs
+}
+
 fn any_manifest() -> impl Strategy<Value = Manifest> {
-    let segments = vec((number(), any::<u32>(), number()), 0..5);
+    let segments = (vec((number(), any::<u32>(), number()), 0..5), cuts());
     let buckets = (vec(any_bucket(), 0..5), btree_set(1..1_000_u64, 5), btree_set("[a-z]{1,9}", 5));
     let files = (btree_set(1..1_000_u64, 10), 0..5_usize, option::of(1_000..u64::MAX));
     (any::<u128>(), any::<u64>(), any::<bool>(), vec(number(), 4), files, buckets, segments).prop_map(
-        |(store, incarnation, clean, numbers, (files, log_count, ceiling), (buckets, ids, names), segments)| {
+        |(store, incarnation, clean, numbers, (files, log_count, ceiling), (buckets, ids, names), (segments, cuts))| {
             let mut files = files.into_iter().map(FileNumber);
             let logs: Vec<_> = files.by_ref().take(log_count).collect();
             let mut named = Vec::new();
@@ -320,6 +373,8 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                 named.push(bucket);
             }
             let segment = |(number, (len, checksum, entries))| SegmentRef { number, len, checksum, entries };
+            let segments: Vec<SegmentRef> = files.zip(segments).map(segment).collect();
+            let runs = runs_of(&segments, &cuts);
             Manifest {
                 store,
                 incarnation,
@@ -332,7 +387,8 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                 next_bucket: BucketId(1_000),
                 clock: ClockPair { wall: numbers[2], store: numbers[3] },
                 buckets: named,
-                segments: files.zip(segments).map(segment).rev().collect(),
+                segments,
+                runs,
             }
         },
     )

@@ -36,6 +36,8 @@ pub(crate) struct Builder {
     block: BlockDraft,
     section: Option<SectionDraft>,
     sections: Vec<SectionInfo>,
+    /// About how long the directory of `sections` is.
+    directory_len: usize,
     blocks: u64,
     entries: u64,
     compression: u8,
@@ -84,6 +86,7 @@ impl Builder {
             block: BlockDraft::default(),
             section: None,
             sections: Vec::new(),
+            directory_len: 0,
             blocks: 0,
             entries: 0,
             compression: 0,
@@ -131,17 +134,14 @@ impl Builder {
     }
 
     /// The file holds as much as one may hold: whoever goes on adds to another. There is room for the entries of one key beyond it.
-    #[allow(dead_code, reason = "merges that cut their outputs ask for it")]
     pub(crate) fn is_full(&self) -> bool {
         self.entries >= ENTRIES_FULL
     }
 
     /// About how long the file would be if it were finished now.
-    #[allow(dead_code, reason = "merges that cut their outputs ask for it")]
     pub(crate) fn len(&self) -> u64 {
         let open = self.section.as_ref().map_or(0, |section| section.fences.len() + self.block.len_with(None));
-        let directory: usize = self.sections.iter().map(|section| 64 + section.first_key.len() + section.last_key.len()).sum();
-        self.out.len() + (open + directory + FOOTER_LEN) as u64
+        self.out.len() + (open + self.directory_len + FOOTER_LEN) as u64
     }
 
     /// Writes what is left, directory and footer, and syncs the file. At least one entry must have been added.
@@ -191,6 +191,7 @@ impl Builder {
         let Some(section) = self.section.take() else { return Ok(()) };
         let fences = section.fences.encode();
         let offset = self.out.len();
+        self.directory_len += 64 + section.first_key.len() + section.last_key.len();
         let zones = || section.fences.zones();
         self.sections.push(SectionInfo {
             bucket: section.bucket,

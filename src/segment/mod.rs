@@ -8,7 +8,7 @@
 //! believed, at open (header, footer, directory) or at first use (fences, blocks); a reader gives the right answer or an error.
 //!
 //! `format` has the bytes, `draft` and `builder` write them, `block` and `fences` decode them, `reader` checks and caches that it
-//! checked, `verify` reads everything.
+//! checked, `place` tells where keys lie, `verify` reads everything.
 
 mod block;
 mod builder;
@@ -17,6 +17,7 @@ mod deadlines;
 mod draft;
 mod fences;
 mod format;
+mod place;
 mod reader;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod reseal;

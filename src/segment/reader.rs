@@ -116,6 +116,11 @@ impl Segment {
         self.expected.len
     }
 
+    /// The checksum that the manifest knows it by.
+    pub(crate) const fn checksum(&self) -> u32 {
+        self.expected.checksum
+    }
+
     pub(crate) const fn entries(&self) -> u64 {
         self.entries
     }
