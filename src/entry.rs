@@ -342,4 +342,10 @@ impl Entry {
     pub fn created(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.meta.created)
     }
+
+    /// When it expires by its own time to live, by the store's clock; `None` if it has none. A bucket's `max_age` may take it earlier.
+    #[must_use]
+    pub fn deadline(&self) -> Option<SystemTime> {
+        Some(self.meta.deadline).filter(|nanos| *nanos > 0).map(|nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
+    }
 }

@@ -1,10 +1,19 @@
 //! The grammar of the program: `annals --store DIR VERB BUCKET ...`. Parsing only; `commands` acts on it.
 
+mod bench;
+mod bucket;
+mod quantity;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use annals::Durability;
 use clap::{Args as ArgGroup, Parser, Subcommand, ValueEnum};
+
+pub(crate) use bench::{BenchArgs, Workload};
+pub(crate) use bucket::{BucketVerb, Limits};
+use quantity::span;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -19,11 +28,11 @@ Exit codes:
 
 Only `bucket add` and `import` create a store where there is none.
 
-Output: answers on stdout, errors and progress on stderr. put, create, update, del and purge print the new revision; get
-prints the bytes of the value and nothing else. With --json every answer is one JSON object on a line of its own, and lists
-(keys, history, bucket ls) are one object a line. A value is in the field \"value\" if it is UTF-8, else in \"value_base16\" as
-hexadecimal digits. With --json an error is an object on stderr, {\"error\": {...}}, with at least kind, message, next and
-exit_code in it.
+Output: answers on stdout, errors and progress on stderr. put, create, update, del, purge and touch print the new revision; get
+and at print the bytes of the value and nothing else. With --json every answer is one JSON object on a line of its own, and lists
+(keys, history, bucket ls) are one object a line, as export always is. A value is in the field \"value\" if it is UTF-8, else in
+\"value_base64\". With --json an error is an object on stderr, {\"error\": {...}}, with at least kind, message, next and exit_code
+in it. Spans of time are written 500ms, 30s, 12h, 7days; sizes 4096, 64kB, 64MiB.
 
 Example:
   annals --store data bucket add settings --history 8
@@ -35,15 +44,15 @@ Example:
 #[derive(Debug, Parser)]
 #[command(name = "annals", version, after_help = AFTER_HELP, max_term_width = 120, subcommand_value_name = "VERB")]
 pub(crate) struct Args {
-    /// The directory of the store; every verb but `tour` needs it
+    /// The directory of the store; every verb but `tour` and `bench` needs it
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
     /// Answer in JSON, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// What an acknowledged write has survived
-    #[arg(long, global = true, value_enum, default_value_t = Level::Sync)]
-    pub(crate) durability: Level,
+    /// What an acknowledged write has survived [default: sync]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) durability: Option<Level>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -68,7 +77,7 @@ impl Level {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Create, list, describe and remove buckets
+    /// Create, change, list, describe and remove buckets
     #[command(subcommand)]
     Bucket(BucketVerb),
     /// Give a key a value, whatever it held
@@ -77,6 +86,8 @@ pub(crate) enum Verb {
         target: Target,
         #[command(flatten)]
         input: Input,
+        #[command(flatten)]
+        expiry: Expiry,
     },
     /// Print the value of a key
     Get {
@@ -92,6 +103,8 @@ pub(crate) enum Verb {
         target: Target,
         #[command(flatten)]
         input: Input,
+        #[command(flatten)]
+        expiry: Expiry,
     },
     /// Give a key a value only if its newest entry has revision R
     Update {
@@ -102,23 +115,20 @@ pub(crate) enum Verb {
         /// The revision that the newest entry of the key must have; 0: the key must have no entry
         #[arg(long, value_name = "R")]
         revision: u64,
+        #[command(flatten)]
+        expiry: Expiry,
+    },
+    /// Write the value of a key again, to live for another span
+    Touch {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        expiry: Expiry,
     },
     /// Delete a key: its history stays
-    Del {
-        #[command(flatten)]
-        target: Target,
-        /// Only if the newest entry of the key has this revision; 0 asks for no check
-        #[arg(long, value_name = "R")]
-        revision: Option<u64>,
-    },
+    Del(DelArgs),
     /// Delete a key with its history
-    Purge {
-        #[command(flatten)]
-        target: Target,
-        /// Only if the newest entry of the key has this revision; 0 asks for no check
-        #[arg(long, value_name = "R")]
-        revision: Option<u64>,
-    },
+    Purge(PurgeArgs),
     /// Print the keys that hold a value, one a line, in byte order
     Keys {
         bucket: String,
@@ -137,10 +147,19 @@ pub(crate) enum Verb {
     },
     /// Store every regular file below a directory: the key is its path, the value its content
     Import(ImportArgs),
+    /// Print the entries of a bucket as JSON lines, which `load` takes
+    Export(ExportArgs),
+    /// Write the entries of JSON lines to a bucket, as `export` printed them
+    Load(LoadArgs),
     /// Print what the store is and holds
     Status,
     /// Read every file of the store in full and check it
     Verify,
+    /// Measure this machine: load, reads, scans, writes, reopening; needs no store
+    Bench(BenchArgs),
+    /// The process that `bench` kills
+    #[command(hide = true)]
+    BenchWriter(BenchArgs),
     /// See it all in a minute: import, history, a kill -9, rates; needs no store
     Tour(TourArgs),
     /// The process that `tour` kills
@@ -151,36 +170,56 @@ pub(crate) enum Verb {
     },
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum BucketVerb {
-    /// Create a bucket, and the store if there is none; again with the same configuration changes nothing
-    Add {
-        name: String,
-        /// How many entries of each key are kept, 1 to 64
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        history: u8,
-        /// The largest value in bytes
-        #[arg(long, value_name = "BYTES")]
-        max_value_size: Option<u64>,
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        description: String,
-        /// A pair of your own; may be repeated
-        #[arg(long, value_name = "K=V", value_parser = pair)]
-        metadata: Vec<(String, String)>,
-    },
-    /// List the buckets
-    Ls,
-    /// Describe a bucket and count what it holds
-    Info { name: String },
-    /// Remove a bucket with all that it holds
-    Rm { name: String },
-}
-
 /// One key of one bucket.
 #[derive(Debug, ArgGroup)]
 pub(crate) struct Target {
     pub(crate) bucket: String,
     pub(crate) key: String,
+}
+
+/// When an entry goes by itself.
+#[derive(Clone, Copy, Debug, ArgGroup)]
+pub(crate) struct Expiry {
+    /// Let it expire after this span, at least 1ms [default: never, but for the bucket's --max-age]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) ttl: Option<Duration>,
+}
+
+#[derive(Debug, ArgGroup)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct DelArgs {
+    pub(crate) bucket: String,
+    #[arg(group = "what")]
+    pub(crate) key: Option<String>,
+    /// All keys with a value that this pattern matches: `*` is one token, `>` the rest (quote them)
+    #[arg(long, value_name = "PATTERN", group = "what")]
+    pub(crate) matching: Option<String>,
+    /// Only if the newest entry of the key has this revision; 0 asks for no check
+    #[arg(long, value_name = "R", conflicts_with = "matching")]
+    pub(crate) revision: Option<u64>,
+}
+
+#[derive(Debug, ArgGroup)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct PurgeArgs {
+    pub(crate) bucket: String,
+    #[arg(group = "what")]
+    pub(crate) key: Option<String>,
+    /// All keys with a value that this pattern matches: `*` is one token, `>` the rest (quote them)
+    #[arg(long, value_name = "PATTERN", group = "what")]
+    pub(crate) matching: Option<String>,
+    /// Everything in the bucket; leaves no markers, and the revisions go on
+    #[arg(long, group = "what")]
+    pub(crate) all: bool,
+    /// What lies under delete and purge markers, and the markers that are as old as SPAN; 0s is all of them
+    #[arg(long, value_name = "SPAN", group = "what", value_parser = span)]
+    pub(crate) markers: Option<Duration>,
+    /// Only if the newest entry of the key has this revision; 0 asks for no check
+    #[arg(long, value_name = "R", conflicts_with_all = ["matching", "all", "markers"])]
+    pub(crate) revision: Option<u64>,
+    /// Let the purge marker expire after this span, at least 1ms
+    #[arg(long, value_name = "SPAN", conflicts_with_all = ["matching", "all", "markers"], value_parser = span)]
+    pub(crate) ttl: Option<Duration>,
 }
 
 /// Where a value comes from.
@@ -222,6 +261,34 @@ pub(crate) struct ImportArgs {
 }
 
 #[derive(Debug, ArgGroup)]
+#[command(after_help = "\
+A line is an object with bucket, key, revision, operation (put, delete, purge), reason, created, expires if there is a deadline, and
+of a put value, or value_base64 if it is not UTF-8. Without --history: one line for each key that holds a value, in key order. With
+it: all retained entries in the order of their revisions, markers included. What is written meanwhile may be in it or not.")]
+pub(crate) struct ExportArgs {
+    pub(crate) bucket: String,
+    /// Patterns of which one has to match: `*` is one token, `>` the rest (quote them)
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+    /// All retained entries, not only the current values; takes at most one FILTER
+    #[arg(long)]
+    pub(crate) history: bool,
+}
+
+#[derive(Debug, ArgGroup)]
+#[command(after_help = "\
+Reads the fields key, operation (put if missing), value or value_base64, and expires; the others may be there and say nothing: what
+is loaded gets revisions and times of its own, in the order of the lines. Lines whose deadline has passed are counted and left out.
+The lines are written in atomic batches of 1000. A line that cannot be read is an error that names it; the batches before it stay.")]
+pub(crate) struct LoadArgs {
+    /// The bucket; it must exist
+    pub(crate) bucket: String,
+    /// The lines, or `-` for stdin
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(crate) source: PathBuf,
+}
+
+#[derive(Debug, ArgGroup)]
 pub(crate) struct TourArgs {
     /// The tree to import [default: the sources of the crates that cargo unpacked, or else the current directory]
     #[arg(long, value_name = "DIR")]
@@ -232,11 +299,6 @@ pub(crate) struct TourArgs {
     /// Import at most this many files
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) limit_files: usize,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("it takes the form K=V")?;
-    if key.is_empty() { Err("the key before = is empty".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
 }
 
 #[cfg(test)]
@@ -259,15 +321,28 @@ mod tests {
             ("annals put b k v --file f", false),
             ("annals update b k v", false),
             ("annals update b k v --revision 3", true),
+            ("annals put b k v --ttl 1h", true),
+            ("annals put b k v --ttl 1", false),
         ] {
             assert_eq!(Args::try_parse_from(line.split(' ')).is_ok(), fine, "{line}");
         }
     }
 
     #[test]
-    fn metadata_is_split_at_the_first_equals_sign() {
-        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
-        assert_eq!(pair("a="), Ok(("a".to_owned(), String::new())));
-        assert!(pair("a").is_err() && pair("=b").is_err());
+    fn del_and_purge_take_exactly_one_thing_to_remove() {
+        for (words, fine) in [
+            ("del b k", true),
+            ("del b --matching >", true),
+            ("del b", false),
+            ("del b k --matching >", false),
+            ("del b --matching > --revision 1", false),
+            ("purge b --all", true),
+            ("purge b --markers 0s", true),
+            ("purge b k --ttl 1s --revision 2", true),
+            ("purge b --all --ttl 1s", false),
+            ("purge b k --all", false),
+        ] {
+            assert_eq!(Args::try_parse_from(format!("annals {words}").split(' ')).is_ok(), fine, "{words}");
+        }
     }
 }

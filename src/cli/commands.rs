@@ -1,27 +1,26 @@
-//! The verbs but `import` and `tour`: each opens the store, makes the calls of the library, and prints the answer.
+//! From a verb to its answer: opens the store, and does the verbs on keys itself. The others have modules of their own.
 //!
 //! A verb that reads or writes a key ends without `close`: what it wrote is durable as asked when the call returns, and the next
-//! open replays the log. That costs less than to write a segment for each key. `bucket add`, `bucket rm` and `import` close.
+//! open replays the log. That costs less than to write a segment for each key. Verbs that write much, or that ask for it, close.
 
 use std::io::Read;
 use std::path::Path;
 
-use annals::{
-    Bucket, BucketConfig, BucketStatus, ErrorKind, KeysOptions, Operation, Options, RecoveryReport, Revision, Store, VerifyReport,
-};
+use annals::{Bucket, ErrorKind, KeysOptions, Matched, Operation, Options, PutOptions, RecoveryReport, Revision, Store};
 use serde_json::json;
 
-use crate::args::{Args, BucketVerb, Input, Level, Target, Verb};
+use crate::args::{Args, BucketVerb, DelArgs, Expiry, Input, Level, PurgeArgs, Target, Verb};
+use crate::buckets;
 use crate::failure::{Context, Exit, Failure, Result};
-use crate::import;
-use crate::output::{BYTES_BAR, ENTRY_HEADINGS, ENTRY_NUMBERS, Output, entry_json, entry_row, progress};
-use crate::text::{self, counted, grouped};
-use crate::tour;
+use crate::output::{ENTRY_HEADINGS, ENTRY_NUMBERS, Output, entry_json, entry_row};
+use crate::text::counted;
+use crate::{bench, export, import, load, tour, upkeep};
 
 /// Does what the arguments say.
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     match &args.verb {
         Verb::Tour(tour_args) => return tour::tour(tour_args, output),
+        Verb::Bench(bench_args) => return bench::bench(bench_args, args.durability.unwrap_or(Level::Os), output),
         Verb::Import(import_args) => import::check_source(&import_args.source)?,
         _ => {}
     }
@@ -30,10 +29,10 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
         return Err(Failure::Usage { what: "--store is missing".to_owned(), next });
     };
     let creates = matches!(args.verb, Verb::Import(_) | Verb::Bucket(BucketVerb::Add { .. }));
-    let store = open(directory, args.durability, creates)?;
+    let store = open(directory, args.durability.unwrap_or(Level::Sync), creates)?;
     warn(store.recovery(), output)?;
     let exit = answer(args, &store, directory, output)?;
-    if creates || matches!(args.verb, Verb::Bucket(BucketVerb::Rm { .. })) {
+    if creates || matches!(args.verb, Verb::Load(_) | Verb::Bucket(BucketVerb::Rm { .. })) {
         store.close().trying(|| format!("close the store in {}", directory.display()))?;
     }
     Ok(exit)
@@ -62,40 +61,40 @@ fn warn(recovery: &RecoveryReport, output: &mut Output) -> Result<()> {
 
 fn answer(args: &Args, store: &Store, directory: &Path, output: &mut Output) -> Result<Exit> {
     match &args.verb {
-        Verb::Bucket(verb) => bucket(verb, store, output)?,
-        Verb::Put { target, input } => {
+        Verb::Bucket(verb) => buckets::bucket(verb, store, output)?,
+        Verb::Put { target, input, expiry } => {
             let value = value(input)?;
-            written("put", store, target, output, |bucket| bucket.put(&target.key, &value))?;
+            written("put", store, target, output, |bucket| bucket.put_with(&target.key, &value, options(*expiry)))?;
         }
-        Verb::Create { target, input } => {
+        Verb::Create { target, input, expiry } => {
             let value = value(input)?;
-            written("create", store, target, output, |bucket| bucket.create(&target.key, &value))?;
+            written("create", store, target, output, |bucket| bucket.create_with(&target.key, &value, options(*expiry)))?;
         }
-        Verb::Update { target, input, revision } => {
-            let value = value(input)?;
-            written("update", store, target, output, |bucket| bucket.update(&target.key, &value, Revision::from(*revision)))?;
+        Verb::Update { target, input, revision, expiry } => {
+            let (value, revision) = (value(input)?, Revision::from(*revision));
+            written("update", store, target, output, |bucket| {
+                bucket.update_with(&target.key, &value, revision, options(*expiry))
+            })?;
         }
-        Verb::Del { target, revision } => {
-            let expected = Revision::from(revision.unwrap_or_default());
-            written("delete", store, target, output, |bucket| bucket.delete_expect_revision(&target.key, expected))?;
-        }
-        Verb::Purge { target, revision } => {
-            let expected = Revision::from(revision.unwrap_or_default());
-            written("purge", store, target, output, |bucket| bucket.purge_expect_revision(&target.key, expected))?;
-        }
+        Verb::Touch { target, expiry } => touch(store, target, *expiry, output)?,
+        Verb::Del(del_args) => del(store, del_args, output)?,
+        Verb::Purge(purge_args) => purge(store, purge_args, output)?,
         Verb::Get { target, revision } => get(store, target, *revision, output)?,
         Verb::Keys { bucket, filters, markers } => keys(store, bucket, filters, *markers, output)?,
         Verb::History { bucket, pattern } => history(store, bucket, pattern, output)?,
         Verb::Import(import_args) => return import::import(import_args, store, directory, output),
-        Verb::Status => status(store, output)?,
-        Verb::Verify => verify(store, output)?,
+        Verb::Export(export_args) => export::export(export_args, store, output)?,
+        Verb::Load(load_args) => load::load(load_args, store, output)?,
+        Verb::Status => upkeep::status(store, output)?,
+        Verb::Verify => upkeep::verify(store, output)?,
         Verb::TourWriter { threads } => tour::write_until_killed(store, *threads)?,
-        Verb::Tour(_) => {}
+        Verb::BenchWriter(bench_args) => bench::write_until_killed(bench_args, store)?,
+        Verb::Tour(_) | Verb::Bench(_) => {}
     }
     Ok(Exit::Done)
 }
 
-fn find(store: &Store, name: &str) -> Result<Bucket> {
+pub(crate) fn find(store: &Store, name: &str) -> Result<Bucket> {
     store.bucket(name).trying(|| format!("open bucket {name}"))
 }
 
@@ -111,6 +110,10 @@ fn value(input: &Input) -> Result<Vec<u8>> {
     }
 }
 
+fn options(expiry: Expiry) -> PutOptions {
+    PutOptions::new().ttl(expiry.ttl)
+}
+
 fn written(
     verb: &str,
     store: &Store,
@@ -120,11 +123,70 @@ fn written(
 ) -> Result<()> {
     let bucket = find(store, &target.bucket)?;
     let revision = write(&bucket).trying(|| format!("{verb} {} in bucket {}", target.key, target.bucket))?;
+    at_revision(target, revision, output)
+}
+
+fn at_revision(target: &Target, revision: Revision, output: &mut Output) -> Result<()> {
     if output.is_json() {
         output.line(json!({ "bucket": target.bucket, "key": target.key, "revision": revision.get() }))
     } else {
         output.line(revision)
     }
+}
+
+fn touch(store: &Store, target: &Target, expiry: Expiry, output: &mut Output) -> Result<()> {
+    let Target { bucket: name, key } = target;
+    let touched = find(store, name)?.touch(key, options(expiry)).trying(|| format!("touch {key} in bucket {name}"))?;
+    match touched {
+        Some(revision) => at_revision(target, revision, output),
+        None => Err(Failure::NotFound {
+            what: format!("{key} has no value in bucket {name}"),
+            next: format!("`history {name} {key}` shows what is retained of it; `put` gives it a value"),
+        }),
+    }
+}
+
+fn del(store: &Store, args: &DelArgs, output: &mut Output) -> Result<()> {
+    if let Some(pattern) = &args.matching {
+        let name = &args.bucket;
+        let matched = find(store, name)?.delete_matching(pattern);
+        return matching(name, pattern, matched.trying(|| format!("delete {pattern} in bucket {name}"))?, output);
+    }
+    let target = Target { bucket: args.bucket.clone(), key: args.key.clone().unwrap_or_default() };
+    let expected = Revision::from(args.revision.unwrap_or_default());
+    written("delete", store, &target, output, |bucket| bucket.delete_expect_revision(&target.key, expected))
+}
+
+fn purge(store: &Store, args: &PurgeArgs, output: &mut Output) -> Result<()> {
+    let name = &args.bucket;
+    let bucket = find(store, name)?;
+    if let Some(pattern) = &args.matching {
+        let matched = bucket.purge_matching(pattern).trying(|| format!("purge {pattern} in bucket {name}"))?;
+        return matching(name, pattern, matched, output);
+    }
+    if args.all {
+        let through = bucket.purge_all().trying(|| format!("purge all of bucket {name}"))?;
+        let object = json!({ "bucket": name, "through": through.get() });
+        return if output.is_json() { output.line(object) } else { output.line(format_args!("through revision {through}")) };
+    }
+    if let Some(age) = args.markers {
+        let count = bucket.purge_deletes(age).trying(|| format!("purge the markers of bucket {name}"))?;
+        let object = json!({ "bucket": name, "keys": count });
+        return if output.is_json() { output.line(object) } else { output.line(counted(count, "key")) };
+    }
+    let target = Target { bucket: name.clone(), key: args.key.clone().unwrap_or_default() };
+    let expected = Revision::from(args.revision.unwrap_or_default());
+    let options = PutOptions::new().ttl(args.ttl);
+    written("purge", store, &target, output, |bucket| bucket.purge_with(&target.key, expected, options))
+}
+
+fn matching(name: &str, pattern: &str, matched: Matched, output: &mut Output) -> Result<()> {
+    let Matched { count, last_revision, .. } = matched;
+    if output.is_json() {
+        let last = last_revision.get();
+        return output.line(json!({ "bucket": name, "pattern": pattern, "keys": count, "last_revision": last }));
+    }
+    output.line(format_args!("{}, up to revision {last_revision}", counted(count, "key")))
 }
 
 fn get(store: &Store, target: &Target, revision: Option<u64>, output: &mut Output) -> Result<()> {
@@ -179,146 +241,4 @@ fn history(store: &Store, name: &str, pattern: &str, output: &mut Output) -> Res
         }
     }
     if output.is_json() { Ok(()) } else { output.table(&ENTRY_HEADINGS, rows, &ENTRY_NUMBERS) }
-}
-
-fn bucket(verb: &BucketVerb, store: &Store, output: &mut Output) -> Result<()> {
-    match verb {
-        BucketVerb::Add { name, history, max_value_size, description, metadata } => {
-            let config = BucketConfig::new(name)
-                .history(*history)
-                .max_value_size(*max_value_size)
-                .description(description)
-                .metadata(metadata.iter().cloned().collect());
-            store.create_bucket(config).trying(|| format!("create bucket {name}"))?;
-            if output.is_json() { output.line(json!({ "bucket": name })) } else { Ok(()) }
-        }
-        BucketVerb::Ls => list(store, output),
-        BucketVerb::Info { name } => {
-            let status = describe(&find(store, name)?)?;
-            if output.is_json() { output.line(bucket_json(&status)) } else { output.table(&[], bucket_rows(&status), &[]) }
-        }
-        BucketVerb::Rm { name } => {
-            store.delete_bucket(name).trying(|| format!("remove bucket {name}"))?;
-            if output.is_json() { output.line(json!({ "bucket": name })) } else { Ok(()) }
-        }
-    }
-}
-
-fn list(store: &Store, output: &mut Output) -> Result<()> {
-    let names = store.buckets().trying(|| "list the buckets".to_owned())?;
-    if !output.is_json() && !output.is_terminal() {
-        return names.iter().try_for_each(|name| output.line(name));
-    }
-    let mut rows = Vec::new();
-    for name in names {
-        let status = describe(&find(store, &name)?)?;
-        if output.is_json() {
-            output.line(bucket_json(&status))?;
-        } else {
-            let config = &status.config;
-            rows.push(vec![
-                name,
-                config.history_depth().to_string(),
-                grouped(status.live_keys),
-                grouped(status.values),
-                text::bytes(status.bytes),
-                status.last_revision.to_string(),
-                text::preview(config.description_text().as_bytes(), 40),
-            ]);
-        }
-    }
-    if output.is_json() {
-        return Ok(());
-    }
-    output.table(&["bucket", "history", "keys", "entries", "size", "revision", "description"], rows, &[1, 2, 3, 4, 5])
-}
-
-fn describe(bucket: &Bucket) -> Result<BucketStatus> {
-    bucket.status().trying(|| format!("count what bucket {} holds", bucket.name()))
-}
-
-fn bucket_json(status: &BucketStatus) -> serde_json::Value {
-    let config = &status.config;
-    json!({
-        "bucket": config.name(),
-        "history": config.history_depth(),
-        "max_value_size": config.value_size_limit(),
-        "description": config.description_text(),
-        "metadata": config.metadata_pairs(),
-        "last_revision": status.last_revision.get(),
-        "live_keys": status.live_keys,
-        "entries": status.values,
-        "bytes": status.bytes,
-    })
-}
-
-fn bucket_rows(status: &BucketStatus) -> Vec<Vec<String>> {
-    let config = &status.config;
-    let row = |what: &str, text: String| vec![what.to_owned(), text];
-    let mut rows = vec![
-        row("bucket", config.name().to_owned()),
-        row("history", format!("the last {} of each key", config.history_depth())),
-        row("value limit", config.value_size_limit().map_or_else(|| "that of the store".to_owned(), text::bytes)),
-        row("description", text::preview(config.description_text().as_bytes(), usize::MAX)),
-    ];
-    for (key, value) in config.metadata_pairs() {
-        rows.push(row("metadata", text::preview(format!("{key}={value}").as_bytes(), usize::MAX)));
-    }
-    rows.push(row("last revision", status.last_revision.to_string()));
-    rows.push(row("keys with a value", grouped(status.live_keys)));
-    rows.push(row("retained entries", grouped(status.values)));
-    rows.push(row("retained size", text::bytes(status.bytes)));
-    rows
-}
-
-fn status(store: &Store, output: &mut Output) -> Result<()> {
-    let status = store.status().trying(|| "read the status of the store".to_owned())?;
-    let recovery = store.recovery();
-    if output.is_json() {
-        return output.line(json!({
-            "directory": status.directory.to_string_lossy(),
-            "buckets": status.buckets,
-            "last_commit": status.last_commit.get(),
-            "durable_commit": status.durable_commit.get(),
-            "memtable_bytes": status.memtable_bytes,
-            "sealed_memtables": status.sealed_memtables,
-            "segments": status.segments,
-            "segment_bytes": status.segment_bytes,
-            "segment_entries": status.segment_entries,
-            "poisoned": status.poisoned,
-            "recovery": {
-                "clean": recovery.clean,
-                "log_files": recovery.log_files,
-                "replayed": recovery.replayed,
-                "torn": recovery.torn.is_some(),
-                "removed": recovery.removed,
-                "foreign": recovery.foreign,
-                "seconds": recovery.elapsed.as_secs_f64(),
-            },
-        }));
-    }
-    let row = |what: &str, text: String| vec![what.to_owned(), text];
-    let mut rows = vec![
-        row("directory", status.directory.display().to_string()),
-        row("buckets", grouped(status.buckets as u64)),
-        row("last commit", format!("{}, durable up to {}", status.last_commit, status.durable_commit)),
-        row("in memory", text::bytes(status.memtable_bytes)),
-        row("in segments", format!("{}, {}", text::bytes(status.segment_bytes), counted(status.segments as u64, "file"))),
-        row("segment entries", grouped(status.segment_entries)),
-    ];
-    rows.extend(tour::recovery_words(recovery).into_iter().map(|words| row("opening", words)));
-    output.table(&[], rows, &[])
-}
-
-fn verify(store: &Store, output: &mut Output) -> Result<()> {
-    let status = store.status().trying(|| "read the status of the store".to_owned())?;
-    let bar = progress(status.segment_bytes, BYTES_BAR).with_message("verify");
-    let verified = store.verify_with(|report| bar.set_position(report.bytes));
-    bar.finish_and_clear();
-    let VerifyReport { files, bytes, blocks, entries, .. } = verified.trying(|| "verify the store".to_owned())?;
-    if output.is_json() {
-        return output.line(json!({ "ok": true, "files": files, "bytes": bytes, "blocks": blocks, "entries": entries }));
-    }
-    let read = format!("{} in {}", text::bytes(bytes), counted(files as u64, "file"));
-    output.line(format_args!("ok: {read}, {}, {} decoded", counted(blocks, "block"), grouped(entries)))
 }

@@ -1,7 +1,7 @@
 //! `annals`: the program. It looks into a store, changes it, imports directories, and shows in a minute what the library does.
 //!
 //! Uses the public API of the library and nothing else. This file parses, hands over, and turns the result into an exit code. The
-//! grammar is in `args`; the verbs are in `commands`, `import` and `tour`; what people and programs read is made in `output`,
+//! grammar is in `args`; `commands` leads to the verbs, of which the large ones have modules of their own; what people and programs read is made in `output`,
 //! `text` and `failure`. The exit codes are part of the interface and stand in `--help`.
 #![expect(
     clippy::disallowed_methods,
@@ -10,13 +10,20 @@
 )]
 
 mod args;
+mod bench;
+mod buckets;
+mod child;
 mod commands;
+mod export;
 mod failure;
 mod import;
+mod load;
 mod output;
 mod path_key;
+mod place;
 mod text;
 mod tour;
+mod upkeep;
 
 use std::process::ExitCode;
 

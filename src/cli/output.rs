@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use annals::{Entry, Operation, Reason};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value as Json, json};
@@ -87,6 +88,15 @@ pub(crate) fn progress(len: u64, template: &str) -> ProgressBar {
     bar
 }
 
+/// A count and its rate on stderr, for things of which nobody knows how many there are.
+pub(crate) fn counter() -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    bar.set_style(ProgressStyle::with_template(COUNTER).expect("a constant of this program"));
+    bar
+}
+
+const COUNTER: &str = "{msg} {human_pos}  {per_sec}  {elapsed}";
+
 /// The bar of things that are counted.
 pub(crate) const COUNT_BAR: &str = "{msg} [{bar:32}] {human_pos}/{human_len}  {per_sec}  {eta} left";
 /// The bar of bytes.
@@ -137,6 +147,9 @@ pub(crate) fn entry_json(bucket: &str, entry: &Entry) -> Json {
         "reason": reason_name(entry.reason()),
         "created": text::timestamp(entry.created()),
     });
+    if let Some(deadline) = entry.deadline() {
+        object["expires"] = text::timestamp(deadline).into();
+    }
     if entry.operation() == Operation::Put {
         let (field, value) = value_json(entry.value());
         object[field] = value;
@@ -148,7 +161,7 @@ pub(crate) fn entry_json(bucket: &str, entry: &Entry) -> Json {
 fn value_json(value: &[u8]) -> (&'static str, Json) {
     match std::str::from_utf8(value) {
         Ok(text) => ("value", text.into()),
-        Err(_) => ("value_base16", text::base16(value).into()),
+        Err(_) => ("value_base64", BASE64_STANDARD.encode(value).into()),
     }
 }
 
@@ -176,10 +189,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_text_where_it_can_be_and_hexadecimal_otherwise() {
+    fn a_value_is_text_where_it_can_be_and_base64_otherwise() {
         assert_eq!(value_json("h\u{e9}\n".as_bytes()), ("value", json!("h\u{e9}\n")));
         assert_eq!(value_json(b""), ("value", json!("")));
-        assert_eq!(value_json(&[0xff, 0x0a]), ("value_base16", json!("ff0a")));
+        assert_eq!(value_json(&[0xff, 0x0a]), ("value_base64", json!("/wo=")));
     }
 
     #[test]
@@ -198,5 +211,6 @@ mod tests {
         for template in [COUNT_BAR, BYTES_BAR, STEPS_BAR] {
             progress(1, template).finish_and_clear();
         }
+        counter().finish_and_clear();
     }
 }

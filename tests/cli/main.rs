@@ -9,7 +9,9 @@
     reason = "a test may fail by panic, and makes files for the program to read"
 )]
 
+mod bench;
 mod import;
+mod lines;
 mod store;
 mod tour;
 mod verbs;

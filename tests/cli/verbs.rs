@@ -145,7 +145,7 @@ fn history_shows_every_retained_entry_oldest_first() {
 }
 
 #[test]
-fn json_of_an_entry_carries_text_or_hexadecimal() {
+fn json_of_an_entry_carries_text_or_base64() {
     let bench = Bench::with_bucket();
     bench.run("put b text hi").ok();
     bench.feed(["put", "b", "binary", "-"], &[0xff, 0x00]).ok();
@@ -154,7 +154,7 @@ fn json_of_an_entry_carries_text_or_hexadecimal() {
     assert_eq!((&text["revision"], &text["operation"]), (&json!(1), &json!("put")));
     assert!(text["created"].as_str().unwrap().ends_with('Z'));
     let binary = bench.run("get b binary --json").ok().json();
-    assert_eq!((binary.get("value"), &binary["value_base16"]), (None, &json!("ff00")));
+    assert_eq!((binary.get("value"), &binary["value_base64"]), (None, &json!("/wA=")));
 }
 
 #[test]
@@ -195,6 +195,100 @@ fn buckets_are_added_listed_described_and_removed() {
 }
 
 #[test]
+fn a_bucket_takes_every_limit_when_it_is_added_and_edit_changes_only_what_is_given() {
+    let bench = Bench::empty();
+    let add = "bucket add b --history 4 --max-age 1h --max-bytes 1MiB --max-value-size 64kB --compression zstd --metadata a=1";
+    bench.run(add).ok();
+    let info = || bench.run("bucket info b --json").ok().json();
+    let before = info();
+    assert_eq!((&before["max_age_seconds"], &before["max_bytes"]), (&json!(3600.0), &json!(1_048_576)));
+    assert_eq!((&before["max_value_size"], &before["compression"]), (&json!(64_000), &json!("zstd")));
+    bench.run_words(["bucket", "edit", "b", "--history", "2", "--max-age", "none", "--description", "new"]).ok();
+    let mut expected = before;
+    expected["history"] = json!(2);
+    expected["max_age_seconds"] = json!(null);
+    expected["description"] = json!("new");
+    assert_eq!(info(), expected);
+    bench.run("bucket edit b --max-bytes none --max-value-size none --compression none --metadata c=2 --drop-metadata a").ok();
+    let after = info();
+    assert_eq!(
+        (&after["max_bytes"], &after["max_value_size"], &after["compression"]),
+        (&json!(null), &json!(null), &json!("none"))
+    );
+    assert_eq!((&after["metadata"], &after["history"]), (&json!({ "c": "2" }), &json!(2)));
+    let text = bench.run("bucket info b").ok().text().to_owned();
+    assert!(text.contains("age limit") && text.contains("byte limit") && text.contains("compression"), "{text}");
+}
+
+#[test]
+fn an_edit_of_nothing_or_of_what_is_not_there_is_refused() {
+    let bench = Bench::with_bucket();
+    bench.run("bucket edit b").fails(2, "nothing to change");
+    bench.run("bucket edit b --drop-metadata x").fails(2, "no metadata x");
+    bench.run("bucket edit x --history 2").fails(1, "bucket x");
+    bench.run("bucket edit b --max-age 99ms").fails(2, "100 ms");
+    assert_eq!(bench.run("bucket edit b --max-age 5").code, 2);
+    assert_eq!(bench.run("bucket info b --json").ok().json()["history"], 5);
+}
+
+#[test]
+fn a_lower_history_holds_at_once() {
+    let bench = Bench::with_bucket();
+    for value in ["one", "two", "three"] {
+        bench.run(&format!("put b k {value}")).ok();
+    }
+    bench.run("bucket edit b --history 1").ok();
+    bench.run("bucket edit b --history 5").ok();
+    assert_eq!(bench.run("history b k --json").ok().json()["value"], "three");
+}
+
+#[test]
+fn a_time_to_live_is_told_and_touch_sets_it_anew() {
+    let bench = Bench::with_bucket();
+    for (line, has) in [("put b k v --ttl 1h", true), ("touch b k", false), ("touch b k --ttl 2days", true), ("put b k v", false)]
+    {
+        bench.run(line).ok();
+        assert_eq!(bench.run("get b k --json").ok().json()["expires"].is_string(), has, "{line}");
+    }
+    assert_eq!(bench.run("history b k --json").ok().json_lines()[1]["reason"], "touched");
+    bench.run("create b lock me --ttl 1h").ok();
+    bench.run("update b lock me --revision 5 --ttl 1h").ok();
+    bench.run("purge b lock --ttl 1h").ok();
+    let marker = bench.run("history b lock --json").ok().json();
+    assert_eq!((&marker["operation"], marker["expires"].is_string()), (&json!("purge"), true));
+    bench.run("put b short v --ttl 1us").fails(2, "1 ms");
+    bench.run("touch b nobody --ttl 1h").fails(1, "nobody has no value");
+}
+
+#[test]
+fn keys_that_match_are_deleted_or_purged_together() {
+    let bench = Bench::with_bucket();
+    for key in ["eu.a", "eu.b", "us.a"] {
+        bench.run(&format!("put b {key} v")).ok();
+    }
+    assert_eq!(bench.run("del b --matching eu.*").ok().text(), "2 keys, up to revision 5\n");
+    assert_eq!(bench.run("keys b").ok().text(), "us.a\n");
+    let purged = bench.run("purge b --matching > --json").ok().json();
+    assert_eq!(purged, json!({ "bucket": "b", "pattern": ">", "keys": 1, "last_revision": 6 }));
+    bench.run("del b --matching eu..a").fails(2, "eu..a");
+    assert_eq!(bench.run("purge b --markers 1h").ok().text(), "3 keys\n");
+    assert_eq!(bench.run("keys b --markers").ok().lines().len(), 3);
+    bench.run("purge b --markers 0s").ok();
+    assert_eq!(bench.run("keys b --markers").ok().text(), "");
+}
+
+#[test]
+fn a_bucket_is_emptied_at_once_and_its_revisions_go_on() {
+    let bench = Bench::with_bucket();
+    for key in ["a", "b"] {
+        bench.run(&format!("put b {key} v")).ok();
+    }
+    assert_eq!(bench.run("purge b --all").ok().text(), "through revision 2\n");
+    assert_eq!(bench.run("history b >").ok().lines().len(), 1);
+    assert_eq!(bench.run("put b a v").ok().text(), "3\n");
+}
+
+#[test]
 fn a_reader_that_stops_early_is_not_told_of_a_broken_pipe() {
     let bench = Bench::with_bucket();
     let value = "x".repeat(100_000);
@@ -220,6 +314,6 @@ fn the_weaker_durability_is_taken() {
 #[test]
 fn help_documents_the_exit_codes() {
     let answer = crate::Answer::from(program().arg("--help").output().unwrap()).ok();
-    assert!(answer.text().contains("Exit codes:") && answer.text().contains("value_base16"));
+    assert!(answer.text().contains("Exit codes:") && answer.text().contains("value_base64"));
     assert!(!answer.text().contains("tour-writer"));
 }

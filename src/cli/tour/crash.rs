@@ -5,9 +5,8 @@
 //! power cut takes nothing either is for the tests of the engine to show, on a simulated disk.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::ChildStdout;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use annals::{Bucket, BucketConfig, Store};
 
 use super::{Guide, recovery_words};
 use crate::args::Level;
+use crate::child::{Child, is_killed};
 use crate::commands::open;
 use crate::failure::{Context, Failure, Result};
 use crate::text::{counted, grouped, span};
@@ -23,7 +23,6 @@ use crate::text::{counted, grouped, span};
 const BUCKET: &str = "crash";
 const THREADS: usize = 4;
 const VALUE_LEN: usize = 100;
-const SIGKILL: i32 = 9;
 /// How long the writer may write before it is killed.
 const LIFE: Duration = Duration::from_secs(1);
 /// How long to wait for its first word.
@@ -80,39 +79,22 @@ pub(super) fn survive(directory: &Path, guide: &mut Guide<'_>) -> Result<()> {
     tally.judge()
 }
 
-/// The child, which goes when its owner goes.
-struct Writer(Child);
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // Both fail only if it has ended and been waited for.
-        let _ended = self.0.kill();
-        let _waited = self.0.wait();
-    }
-}
-
 fn write_and_kill(directory: &Path) -> Result<Vec<Promise>> {
-    let failed = |action: &str, source| Failure::System { action: action.to_owned(), source };
-    let program = std::env::current_exe().map_err(|source| failed("find this program", source))?;
     let threads = THREADS.to_string();
-    let mut command = Command::new(program);
-    command.arg("--store").arg(directory).args(["tour-writer", "--threads", &threads]);
-    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut writer = Writer(spawned.map_err(|source| failed("start the writing process", source))?);
-    let Some(pipe) = writer.0.stdout.take() else {
-        return Err(super::broken("the writing process has no pipe"));
-    };
+    let (mut writer, pipe) = Child::spawn(|command| {
+        command.arg("--store").arg(directory).args(["tour-writer", "--threads", &threads]);
+    })?;
     let (first, started) = mpsc::channel();
     let (status, promises) = thread::scope(|scope| {
         let reader = scope.spawn(|| read_promises(pipe, first));
         if started.recv_timeout(PATIENCE).is_ok() {
             thread::sleep(LIFE);
         }
-        let status = writer.0.kill().and_then(|()| writer.0.wait());
+        let status = writer.kill();
         (status, reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let status = status.map_err(|source| failed("kill the writing process", source))?;
-    if status.signal() != Some(SIGKILL) {
+    let status = status.map_err(|source| Failure::System { action: "kill the writing process".to_owned(), source })?;
+    if !is_killed(status) {
         return Err(super::broken(&format!("the writing process ended by itself ({status}) before it could be killed")));
     }
     if promises.is_empty() {

@@ -5,7 +5,6 @@
 //! says so; the rest takes about fifteen seconds.
 
 mod crash;
-mod place;
 mod rates;
 
 use std::fmt::Display;
@@ -19,14 +18,16 @@ use crate::commands::open;
 use crate::failure::{Context, Exit, Failure, Result};
 use crate::import::{Bounds, Report, Run, check_source, walk};
 use crate::output::{COUNT_BAR, ENTRY_HEADINGS, ENTRY_NUMBERS, Output, entry_row, progress};
+use crate::place::Place;
 use crate::text::{self, counted, grouped};
 
 pub(crate) use crash::write_until_killed;
-use place::Place;
 
 /// After this long the import is cut, so that a slow disk does not make the tour long.
 const IMPORT_TIME_MAX: Duration = Duration::from_secs(20);
 const TREE: &str = "tree";
+/// The sources that cargo unpacked are a good tree from this size on.
+const FILES_MIN: usize = 1_000;
 
 /// The verb `tour`.
 pub(crate) fn tour(args: &TourArgs, output: &mut Output) -> Result<Exit> {
@@ -35,7 +36,7 @@ pub(crate) fn tour(args: &TourArgs, output: &mut Output) -> Result<Exit> {
         return Err(Failure::Usage { what, next: "leave --json out".to_owned() });
     }
     let start = Instant::now();
-    let place = Place::new(args.keep.as_deref())?;
+    let place = Place::new("tour", args.keep.as_deref())?;
     let mut guide = Guide { output };
     guide.say(format_args!("annals {}: a tour. The store is in {}.", env!("CARGO_PKG_VERSION"), place.directory().display()))?;
     if let Some(warning) = place.warning() {
@@ -85,7 +86,7 @@ impl Guide<'_> {
 /// The first part: a tree goes in, and goes in again. Answers the keys that hold it.
 fn import_twice(args: &TourArgs, store: &Store, directory: &Path, guide: &mut Guide<'_>) -> Result<Vec<String>> {
     guide.section("1. A directory becomes a bucket")?;
-    let source = args.source.clone().unwrap_or_else(place::default_source);
+    let source = args.source.clone().unwrap_or_else(default_source);
     check_source(&source)?;
     let bounds = Bounds { store: Some(directory), pass_over: &["target", ".git"], files_max: Some(args.limit_files) };
     let found = walk(&source, bounds, false);
@@ -126,6 +127,17 @@ fn import_twice(args: &TourArgs, store: &Store, directory: &Path, guide: &mut Gu
         grouped(again.written()),
     ))?;
     show_keys(&bucket, guide)
+}
+
+/// The sources that cargo unpacked for the build of this program if there are enough of them, or else the current directory.
+fn default_source() -> PathBuf {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let sources = home.map(|home| home.join("registry").join("src"));
+    let enough = |sources: &PathBuf| {
+        walk(sources, Bounds { files_max: Some(FILES_MIN), ..Bounds::default() }, false).files.len() >= FILES_MIN
+    };
+    sources.filter(enough).unwrap_or_else(|| PathBuf::from("."))
 }
 
 fn pass(bucket: &Bucket, source: &Path, files: &[PathBuf], deadline: Option<Instant>) -> Result<Report> {

@@ -1,4 +1,4 @@
-//! Where the tour takes place: a directory for the store that goes when the tour ends, and a tree to import.
+//! Where the tour and the measurements take place: a directory for the store that goes when they end.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -8,22 +8,20 @@ use std::time::SystemTime;
 use rustix::fs::statfs;
 
 use crate::failure::{Failure, Result};
-use crate::import::{Bounds, walk};
 
 /// What a file system in memory says it is, see statfs(2).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
-/// The sources that cargo unpacked are a good tree from this size on.
-const FILES_MIN: usize = 1_000;
 
-/// The directory of the tour's store. Unless it is to be kept it is removed, however the tour ends, short of a kill.
+/// The directory of a store. Unless it is to be kept it is removed, however its user ends, short of a kill.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     directory: PathBuf,
     kept: bool,
 }
 
 impl Place {
-    pub(super) fn new(keep: Option<&Path>) -> Result<Self> {
+    /// For a verb: the directory to keep, or a new one among the temporary files.
+    pub(crate) fn new(verb: &str, keep: Option<&Path>) -> Result<Self> {
         match keep {
             Some(directory) => {
                 let occupied = std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
@@ -36,7 +34,7 @@ impl Place {
             }
             None => {
                 let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-                let directory = std::env::temp_dir().join(format!("annals-tour-{}-{nanos}", std::process::id()));
+                let directory = std::env::temp_dir().join(format!("annals-{verb}-{}-{nanos}", std::process::id()));
                 let created = DirBuilder::new().mode(0o700).create(&directory);
                 created.map_err(|error| Failure::system("create", &directory, error))?;
                 Ok(Self { directory, kept: false })
@@ -44,12 +42,12 @@ impl Place {
         }
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// What would make the numbers say less than they seem to.
-    pub(super) fn warning(&self) -> Option<&'static str> {
+    pub(crate) fn warning(&self) -> Option<&'static str> {
         let in_memory = statfs(&self.directory).is_ok_and(|system| u64::try_from(system.f_type) == Ok(TMPFS_MAGIC));
         in_memory.then_some(
             "That is a file system in memory: a sync costs nothing there, so rates of synced writes say nothing about a disk.\n\
@@ -57,8 +55,8 @@ impl Place {
         )
     }
 
-    /// Ends the tour here; answers what became of the store.
-    pub(super) fn leave(self) -> String {
+    /// Ends it here; answers what became of the store.
+    pub(crate) fn leave(self) -> String {
         let directory = self.directory.display().to_string();
         if self.kept {
             return format!("The store stays in {directory}; look around with `annals --store {directory} bucket ls`.");
@@ -77,24 +75,13 @@ impl Drop for Place {
     }
 }
 
-/// The sources that cargo unpacked for the build of this program if there are enough of them, or else the current directory.
-pub(super) fn default_source() -> PathBuf {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    let sources = home.map(|home| home.join("registry").join("src"));
-    let enough = |sources: &PathBuf| {
-        walk(sources, Bounds { files_max: Some(FILES_MIN), ..Bounds::default() }, false).files.len() >= FILES_MIN
-    };
-    sources.filter(enough).unwrap_or_else(|| PathBuf::from("."))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_place_that_is_not_kept_is_gone_afterwards() {
-        let place = Place::new(None).unwrap();
+        let place = Place::new("test", None).unwrap();
         let directory = place.directory().to_owned();
         assert!(directory.is_dir());
         std::fs::write(directory.join("file"), "x").unwrap();
@@ -106,11 +93,11 @@ mod tests {
     fn a_kept_place_stays_and_must_be_empty_before() {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("a").join("b");
-        let place = Place::new(Some(&directory)).unwrap();
+        let place = Place::new("test", Some(&directory)).unwrap();
         std::fs::write(directory.join("file"), "x").unwrap();
         assert!(place.leave().contains("stays in"));
         assert!(directory.join("file").exists());
-        assert!(Place::new(Some(&directory)).is_err());
+        assert!(Place::new("test", Some(&directory)).is_err());
         assert!(directory.join("file").exists());
     }
 }
