@@ -13,13 +13,7 @@ impl BucketState {
         let is_longer = old.max_age != 0 && (spec.max_age == 0 || spec.max_age > old.max_age);
         if (is_deeper || is_longer) && self.last_revision > self.floor {
             let era = Era::at_raise(commit, self.last_revision, old.history, old.max_age, now);
-            match self.eras.last_mut() {
-                // Nothing was written in between: one era with the tighter of both limits says the same.
-                Some(last) if last.through == era.through => {
-                    *last = Era { depth: last.depth.min(era.depth), cutoff: last.cutoff.max(era.cutoff), ..era };
-                }
-                _ => self.eras.push(era),
-            }
+            push_era(&mut self.eras, era);
         }
         if (spec.history, spec.max_age, spec.max_bytes) != (old.history, old.max_age, old.max_bytes) {
             self.size = None;
@@ -48,3 +42,22 @@ impl BucketState {
         self.watch_floor = self.watch_floor.max(marker);
     }
 }
+
+/// Adds an era, and forgets those that say nothing beside it. As depths then rise from each to the next, there are never more than there
+/// are depths, however often limits change.
+fn push_era(eras: &mut Vec<Era>, mut era: Era) {
+    // What was written after an earlier era was created after its cutoff, so that cutoff may stand for everything since.
+    era.cutoff = eras.last().map_or(era.cutoff, |last| era.cutoff.max(last.cutoff));
+    // What is among the newest `depth` of all entries up to now, is so among those up to an earlier moment.
+    while eras.last().is_some_and(|last| last.depth >= era.depth) {
+        eras.pop();
+    }
+    match eras.last_mut() {
+        // Nothing was written in between: the tighter depth holds for all of it.
+        Some(last) if last.through == era.through => *last = Era { depth: last.depth, ..era },
+        _ => eras.push(era),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::leader::{Draft, Leader, Live};
 use super::queue::{Entered, Member, Waited};
-use super::request::{Answer, Request};
+use super::request::{Answer, Request, Settlement};
 use super::size::expiry_of;
 use crate::durability::Durability;
 use crate::entry::Meta;
@@ -37,25 +37,31 @@ pub(super) const SYNC_STEP_LEN: u64 = 8 << 20;
 
 /// Memory for records that is kept between groups; a larger record gives its memory back.
 const RECORD_BUFFER_LEN_MAX: usize = 2 << 20;
-/// Changes of a group whose decisions are kept in memory between groups.
-const DRAFT_CHANGES_MAX: usize = 4096;
 /// No leader has announced a time.
 pub(super) const NO_TIME: u64 = u64::MAX;
 
 impl Core {
     /// Joins the queue with `request` and returns with its answer.
     pub(super) fn submit(&self, request: Request) -> Result<Answer> {
-        match self.queue.enter(request) {
+        let answer = match self.queue.enter(request) {
             Entered::Alone(request) => {
-                let mut answer = None;
-                self.lead(&[&request], |answers| answer = answers.pop());
+                let answer = self.lead_one(&request);
                 self.queue.hand_on();
-                answer.expect("one answer per member")
+                answer
             }
             Entered::Queued(member) => match member.wait() {
-                Waited::Answered(answer) => answer,
+                Waited::Answered(answer) => return answer,
                 Waited::Lead => self.lead_group(Some(&member)).expect("the leader is the first of its group"),
             },
+        };
+        self.answer_calls();
+        answer
+    }
+
+    /// Where the store has no threads of its own, whoever has led does the committer's work.
+    pub(super) fn answer_calls(&self) {
+        while !self.settings.threads && self.queue.take_call() {
+            self.lead_group(None);
         }
     }
 
@@ -65,7 +71,35 @@ impl Core {
         let requests: Vec<&Request> = group.iter().map(|member| &member.request).collect();
         let mut answers = Vec::new();
         self.lead(&requests, |from| answers.append(from));
+        for (member, answer) in group.iter().zip(&mut answers).filter(|(member, _)| member.is_detached()) {
+            self.lead_again(&member.request, answer);
+        }
         self.queue.finish(own, group, answers)
+    }
+
+    /// Nobody is there to read or count for a member that no thread waits for: the leader does it, before anything that is behind it in line.
+    fn lead_again(&self, request: &Request, answer: &mut Result<Answer>) {
+        let Request::Write(write) = request else { return };
+        loop {
+            match answer {
+                Ok(Answer::Count(bucket)) => {
+                    write.counted.store(true, Ordering::Relaxed);
+                    if let Err(error) = self.lead_one(&Request::Settle(Settlement::by_leader(*bucket))) {
+                        *answer = Err(error);
+                        return;
+                    }
+                }
+                Ok(Answer::ReadAgain) => {}
+                _ => return,
+            }
+            *answer = self.lead_one(request);
+        }
+    }
+
+    fn lead_one(&self, request: &Request) -> Result<Answer> {
+        let mut answer = None;
+        self.lead(&[request], |answers| answer = answers.pop());
+        answer.expect("one answer per member")
     }
 
     /// Commits one group; `take` gets one answer per member.
@@ -81,6 +115,7 @@ impl Core {
         if catch_unwind(AssertUnwindSafe(commit)).is_err() {
             // Nobody may wait for ever for a leader that is gone, nor build on what it left.
             let error = self.poison(Error::new(ErrorKind::Poisoned, "a commit panicked; this is a bug of annals"));
+            self.announced_now.store(NO_TIME, Ordering::SeqCst);
             take(&mut group.iter().map(|_| Err(error.clone())).collect());
         }
     }
@@ -123,8 +158,9 @@ impl Core {
         if let Err(error) = committed {
             // A condition that failed because of a write which now did not happen says nothing about the key: that is answered too,
             // but such a member has certainly not been applied.
+            let mut accepted = draft.accepted.iter().peekable();
             for (at, answer) in answers.iter_mut().enumerate() {
-                let took_part = draft.accepted.contains(&at);
+                let took_part = accepted.next_if(|member| **member == at).is_some();
                 *answer = Err(if took_part { error.clone() } else { error.clone().not_applied() });
             }
         } else {
@@ -135,7 +171,8 @@ impl Core {
 
     /// Steps 3 to 8 for writes. On an error nothing was inserted.
     fn commit_draft(&self, leader: &mut Leader, group: &[&Request], now: u64) -> Result<()> {
-        self.make_room(leader, leader.draft.len)?;
+        // Whatever keeps the log from going on, the record is not in it.
+        self.make_room(leader, leader.draft.len).map_err(Error::not_applied)?;
         let first = leader.next;
         let count = leader.draft.changes.len() as u64;
         let last = CommitNumber(first.0 + count - 1);
@@ -144,8 +181,8 @@ impl Core {
         self.log(leader, first, count as u32, now, synced)?;
         let view = self.insert(leader, group, first, now);
         view.active.publish(last);
-        for (bucket, ..) in &leader.draft.table {
-            if let Some(live) = leader.buckets.get(bucket) {
+        for row in leader.draft.rows.iter() {
+            if let Some(live) = leader.buckets.get(&row.bucket) {
                 live.published.store(live.state.last_revision.0, Ordering::Release);
             }
         }
@@ -154,7 +191,7 @@ impl Core {
 
     /// Steps 3 to 8 for a change that is not an entry.
     fn commit_bucket_change(&self, leader: &mut Leader, request: &Request, now: u64) -> Result<Answer> {
-        self.make_room(leader, request.len())?;
+        self.make_room(leader, request.len()).map_err(Error::not_applied)?;
         let commit = leader.next;
         leader.number_change(request);
         self.log(leader, commit, 1, now, false)?;
@@ -233,10 +270,10 @@ impl Core {
                 Arc::make_mut(&mut live.state).note_dropped(change.revision);
             }
         }
-        for (bucket, by) in &draft.growth {
-            let live = buckets.get_mut(bucket).expect("judged in this group");
+        for row in draft.rows.iter().filter(|row| row.growth != 0) {
+            let live = buckets.get_mut(&row.bucket).expect("judged in this group");
             if let Some(size) = &mut Arc::make_mut(&mut live.state).size {
-                size.bytes = size.bytes.saturating_add_signed(*by);
+                size.bytes = size.bytes.saturating_add_signed(row.growth);
             }
         }
         view
@@ -312,13 +349,5 @@ fn answer_accepted(draft: &Draft, group: &[&Request], answers: &mut [Result<Answ
         };
         answers[*at] =
             Ok(if ops.len() == 1 { Answer::Written(next(0)) } else { Answer::Batch((0..ops.len()).map(next).collect()) });
-    }
-}
-
-impl Draft {
-    /// Gives memory back that one large group has taken.
-    fn shrink(&mut self) {
-        self.changes.clear();
-        self.changes.shrink_to(DRAFT_CHANGES_MAX);
     }
 }

@@ -16,9 +16,13 @@ impl Health {
     /// Reads go on in a poisoned store, not in a closed one.
     pub(super) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "the store was closed; open it again to go on"));
+            return Err(Self::closed());
         }
         Ok(())
+    }
+
+    pub(super) fn closed() -> Error {
+        Error::new(ErrorKind::Closed, "the store was closed; open it again to go on")
     }
 
     pub(super) fn check_writable(&self) -> Result<()> {

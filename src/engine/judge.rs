@@ -9,22 +9,31 @@ use std::collections::{HashMap, HashSet};
 
 use super::core::Core;
 use super::leader::{Draft, Leader, Live, Numbered};
+use super::newest::newest_of;
 use super::request::{Answer, Condition, Op, Request, Write};
 use super::size::growth;
 use crate::acceptance::{Found, Present, accept};
 use crate::entry::{Flags, Meta};
+use crate::env::sync::Ordering;
 use crate::error::{Error, ErrorKind, Result};
-use crate::number::{BucketId, CommitNumber};
+use crate::number::{BucketId, CommitNumber, Revision};
 use crate::view::View;
 
-/// The newest entry of a key that an earlier member of the group wrote.
-type Overlay<'a> = HashMap<(BucketId, &'a [u8]), Found>;
-
-/// What one member needs to be judged by.
+/// What all members of a group are judged by.
 struct Bench<'a> {
     view: &'a View,
     leader: &'a Leader,
+    group: &'a [&'a Request],
     now: u64,
+}
+
+/// The newest entries of the keys that earlier members of the group write. Filled when somebody first asks: most groups are of writes that
+/// depend on nothing.
+#[derive(Default)]
+struct Overlay<'a> {
+    keys: HashMap<(BucketId, &'a [u8]), Found>,
+    /// How many changes of the draft are in it.
+    noted: usize,
 }
 
 /// Why a member does not take part.
@@ -40,6 +49,8 @@ impl From<Error> for Refused {
     }
 }
 
+type Judged<T> = std::result::Result<T, Refused>;
+
 impl Core {
     /// Step 2 for writes: fills the draft, and answers who does not take part. Those who do get a provisional answer.
     pub(super) fn judge(
@@ -51,73 +62,78 @@ impl Core {
         answers: &mut Vec<Result<Answer>>,
     ) {
         let view = self.view.load();
-        let bench = Bench { view: &view, leader, now };
-        // Without a second operation there is nobody to see.
-        let mut overlay = (group.len() > 1).then(Overlay::new);
+        let bench = Bench { view: &view, leader, group, now };
+        let mut overlay = Overlay::default();
         for (member, request) in group.iter().enumerate() {
             let Request::Write(write) = request else { unreachable!("a bucket change goes alone") };
             let changes = draft.changes.len();
-            match self.judge_write(&bench, draft, member, write, overlay.as_ref()) {
+            answers.push(match self.judge_write(&bench, draft, member, write, &mut overlay) {
                 Ok(()) => {
-                    if let Some(overlay) = &mut overlay {
-                        for change in &draft.changes[changes..] {
-                            note(overlay, write, change, now);
-                        }
-                    }
                     draft.accepted.push(member);
                     draft.len += request.len();
-                    answers.push(Ok(Answer::Done));
+                    Ok(Answer::Done)
                 }
                 Err(refused) => {
                     draft.changes.truncate(changes);
-                    answers.push(match refused {
+                    match refused {
                         Refused::Error(error) => Err(error),
                         Refused::Answer(answer) => Ok(answer),
-                    });
+                    }
                 }
-            }
+            });
         }
     }
 
     /// One member, all of its operations or none. What it is refused for leaves the draft as it was, but for `changes`.
-    fn judge_write(
+    fn judge_write<'a>(
         &self,
-        bench: &Bench<'_>,
+        bench: &Bench<'a>,
         draft: &mut Draft,
         member: usize,
         write: &Write,
-        overlay: Option<&Overlay<'_>>,
-    ) -> std::result::Result<(), Refused> {
+        overlay: &mut Overlay<'a>,
+    ) -> Judged<()> {
         let ops = write.ops.as_slice();
         let first = draft.changes.len();
+        // Keys that its own earlier operations write, where that matters.
         let mut own: HashSet<(BucketId, &[u8])> = HashSet::new();
         let mut sized = false;
+        let mut last_live: Option<&Live> = None;
         for (at, op) in ops.iter().enumerate() {
-            let live = bench.leader.buckets.get(&op.bucket).ok_or_else(|| self.bucket_gone())?;
-            let written_before = ops.len() > 1 && !own.insert((op.bucket, op.key(write)));
-            sized |= live.state.spec.max_bytes > 0 && !op.is_check();
+            let live = match last_live {
+                Some(live) if live.state.id == op.bucket => live,
+                _ => bench.live(op.bucket).ok_or_else(|| self.bucket_gone())?,
+            };
+            last_live = Some(live);
             let mut flags = op.flags;
             if op.condition != Condition::None || live.state.deadlines_seen {
                 let key = (op.bucket, op.key(write));
-                let found = match overlay.and_then(|overlay| overlay.get(&key)) {
+                let found = if own.contains(&key) {
                     // Its own earlier operation is the newest, and has not expired.
-                    _ if written_before => Found::Nothing,
-                    Some(found) => *found,
-                    None => self.settle(bench, live, op, write)?,
+                    Found::Nothing
+                } else {
+                    match overlay.find(bench, &draft.changes[..first], key) {
+                        Some(found) => found,
+                        None => self.settle(bench, live, op, write)?,
+                    }
                 };
-                if op.condition != Condition::None
-                    && let Err(error) = check(op, write, found)
-                {
+                if let Err(error) = check(op, write, found) {
                     if write.lenient {
                         continue;
                     }
                     return Err(error.into());
                 }
-                if found == Found::Expired && !op.is_check() && !flags.is_dropped() {
-                    flags = flags.with(Flags::ROLLUP);
+                if !op.is_check() {
+                    if found == Found::Expired && !flags.is_dropped() {
+                        flags = flags.with(Flags::ROLLUP);
+                    }
+                    if ops.len() > 1 && live.state.deadlines_seen {
+                        own.insert(key);
+                    }
                 }
             }
             if !op.is_check() {
+                sized |= live.state.spec.max_bytes > 0;
                 // Numbers come below, once nothing can refuse the member any more.
                 draft.changes.push(Numbered { member, op: at, revision: op.revision, flags });
             }
@@ -128,15 +144,15 @@ impl Core {
         for at in first..draft.changes.len() {
             let op = &ops[draft.changes[at].op];
             if op.takes_revision() {
-                let last = bench.leader.buckets.get(&op.bucket).map_or_else(Default::default, |live| live.state.last_revision);
-                draft.changes[at].revision = draft.take_revision(op.bucket, last);
+                let last = || bench.live(op.bucket).map_or_else(Default::default, |live| live.state.last_revision);
+                draft.changes[at].revision = draft.rows.of(op.bucket, last).take_revision();
             }
         }
         Ok(())
     }
 
     /// The key's newest entry as of this group, from what the caller read and what the memtables got since (E2).
-    fn settle(&self, bench: &Bench<'_>, live: &Live, op: &Op, write: &Write) -> std::result::Result<Found, Refused> {
+    fn settle(&self, bench: &Bench<'_>, live: &Live, op: &Op, write: &Write) -> Judged<Found> {
         let Some(pre_read) = &op.pre_read else {
             if !write.leader_reads {
                 // A bucket that had no deadlines when the caller looked.
@@ -144,109 +160,80 @@ impl Core {
             }
             // The third round: the leader reads itself.
             let everything = CommitNumber(u64::MAX);
-            return Ok(self.read_newest(bench.view, everything, &live.state, op.key(write), bench.now)?);
+            return Ok(self.find_newest(bench.view, everything, &live.state, (op.key(write), op.hash), bench.now)?);
         };
         let oldest_memtable_first = bench.view.memory_starts_at();
         let present = Present { bucket_last_change: live.state.changed, oldest_memtable_first, now: bench.now };
         if !accept(pre_read, &present) {
             return Err(Refused::Answer(Answer::ReadAgain));
         }
-        let newest = newest_in_memory(bench.view, op, write);
-        let Some((_, meta)) = newest.filter(|(commit, _)| *commit > pre_read.at) else {
-            return Ok(pre_read.found);
-        };
-        let expires = if live.state.spec.max_age > 0 { meta.created.saturating_add(live.state.spec.max_age) } else { u64::MAX };
-        let is_over = expires <= bench.now || (meta.deadline > 0 && meta.deadline <= bench.now);
-        if meta.flags.is_dropped() || is_over {
-            // Not a state of its own: whoever reads again sees what it left.
-            return Err(Refused::Answer(Answer::ReadAgain));
+        match newest_in_memory(bench.view, op, write) {
+            Some((commit, meta)) if commit > pre_read.at => {
+                if meta.flags.is_dropped() {
+                    // Not a state of its own: whoever reads again sees what it left.
+                    return Err(Refused::Answer(Answer::ReadAgain));
+                }
+                Ok(newest_of(&live.state, [&meta], bench.now))
+            }
+            _ => Ok(pre_read.found),
         }
-        Ok(Found::Entry { revision: meta.revision, is_value: meta.flags.is_put(), deadline: meta.deadline })
     }
 
     /// Whether what the member writes fits in its buckets: by the net of all its operations (E13).
-    fn judge_size(
+    fn judge_size<'a>(
         &self,
-        bench: &Bench<'_>,
+        bench: &Bench<'a>,
         draft: &mut Draft,
         first: usize,
         write: &Write,
-        overlay: Option<&Overlay<'_>>,
-    ) -> std::result::Result<(), Refused> {
+        overlay: &mut Overlay<'a>,
+    ) -> Judged<()> {
         let ops = write.ops.as_slice();
-        let mut growths: Vec<(BucketId, i64, bool)> = Vec::new();
-        let mut keys: Vec<(BucketId, &[u8])> = Vec::new();
-        for at in first..draft.changes.len() {
-            let op = &ops[draft.changes[at].op];
-            let live = bench.leader.buckets.get(&op.bucket).ok_or_else(|| self.bucket_gone())?;
-            let key = (op.bucket, op.key(write));
-            if live.state.spec.max_bytes == 0 || keys.contains(&key) {
-                continue;
-            }
-            keys.push(key);
-            let Some(size) = live.state.size else { return Err(Refused::Answer(Answer::Count(op.bucket))) };
-            if overlay.is_some_and(|overlay| overlay.contains_key(&key)) {
-                return Err(Refused::Answer(Answer::ReadAgain));
-            }
-            let read;
-            let stored = match &op.stored {
-                Some(stored) => {
-                    // What was found is checked as a condition is; here only that nothing newer is there.
-                    self.settle(bench, live, op, write)?;
-                    let newest = newest_in_memory(bench.view, op, write);
-                    if newest.is_some_and(|(commit, _)| op.pre_read.as_ref().is_none_or(|pre_read| commit > pre_read.at)) {
-                        return Err(Refused::Answer(Answer::ReadAgain));
+        let (earlier, changes) = draft.changes.split_at(first);
+        let place = |change: &Numbered| (ops[change.op].bucket, ops[change.op].key(write));
+        let limited = |bucket| bench.live(bucket).is_some_and(|live| live.state.spec.max_bytes > 0);
+        // By bucket and key; those of one key in their order.
+        let mut sorted: Vec<&Numbered> = changes.iter().filter(|change| limited(ops[change.op].bucket)).collect();
+        sorted.sort_by_key(|change| place(change));
+        let mut growths: Vec<(BucketId, i64)> = Vec::new();
+        for of_bucket in sorted.chunk_by(|left, right| place(left).0 == place(right).0) {
+            let bucket = place(of_bucket[0]).0;
+            let live = bench.live(bucket).ok_or_else(|| self.bucket_gone())?;
+            let Some(size) = live.state.size else { return Err(Refused::Answer(Answer::Count(bucket))) };
+            let mut by = 0;
+            for of_key in of_bucket.chunk_by(|left, right| place(left) == place(right)) {
+                let key = place(of_key[0]);
+                if overlay.find(bench, earlier, key).is_some() {
+                    return Err(Refused::Answer(Answer::ReadAgain));
+                }
+                let op = &ops[of_key[0].op];
+                let read;
+                let stored = match &op.stored {
+                    Some(stored) if is_still_all(bench, live, op, write) => stored,
+                    None if write.leader_reads => {
+                        read = self.stored_of(bench.view, CommitNumber(u64::MAX), bucket, key.1)?;
+                        &read
                     }
-                    stored
-                }
-                None if write.leader_reads => {
-                    read = self.stored_of(bench.view, CommitNumber(u64::MAX), op.bucket, op.key(write))?;
-                    &read
-                }
-                None => return Err(Refused::Answer(Answer::ReadAgain)),
-            };
-            let last = live.state.last_revision;
-            let mut next = draft.next_revision(op.bucket, last);
-            let mut new = Vec::new();
-            let mut has_put = false;
-            for change in &draft.changes[first..] {
-                let other = &ops[change.op];
-                if other.bucket != op.bucket || other.key(write) != key.1 {
-                    continue;
-                }
-                // Of the order of revisions only that they rise matters here.
-                let revision = if other.takes_revision() { next } else { other.revision };
-                next.0 += 1;
-                has_put |= change.flags.is_put();
-                let deadline = if other.ttl == 0 { 0 } else { bench.now.saturating_add(other.ttl) };
-                let meta = Meta { revision, flags: change.flags, created: bench.now, deadline, ..Meta::default() };
-                new.insert(0, (meta, other.value_len()));
+                    _ => return Err(Refused::Answer(Answer::ReadAgain)),
+                };
+                let new: Vec<(Meta, u64)> =
+                    of_key.iter().rev().map(|change| unnumbered(&ops[change.op], change, live, bench.now)).collect();
+                by += growth(&live.state, size.as_of, key.1.len() as u64, &new, stored);
             }
-            let by = growth(&live.state, size.as_of, key.1.len() as u64, &new, stored);
-            match growths.iter_mut().find(|row| row.0 == op.bucket) {
-                Some(row) => (row.1, row.2) = (row.1 + by, row.2 | has_put),
-                None => growths.push((op.bucket, by, has_put)),
+            let before = size.bytes.saturating_add_signed(draft.rows.growth_of(bucket));
+            let after = before.saturating_add_signed(by);
+            let has_put = of_bucket.iter().any(|change| change.flags.is_put());
+            if by > 0 && has_put && after > live.state.spec.max_bytes {
+                if !write.counted.load(Ordering::Relaxed) && live.next_expiry <= bench.now {
+                    return Err(Refused::Answer(Answer::Count(bucket)));
+                }
+                return Err(full(live, before, after).into());
             }
+            growths.push((bucket, by));
         }
-        for (bucket, by, has_put) in &growths {
-            let Some(live) = bench.leader.buckets.get(bucket) else { continue };
-            let (Some(size), limit) = (live.state.size, live.state.spec.max_bytes) else { continue };
-            let before = size.bytes.saturating_add_signed(draft.growth_of(*bucket));
-            let after = before.saturating_add_signed(*by);
-            if *by > 0 && *has_put && after > limit {
-                if !write.counted && live.next_expiry <= bench.now {
-                    return Err(Refused::Answer(Answer::Count(*bucket)));
-                }
-                let message = format!(
-                    "bucket {} is full: it takes {before} bytes, the write would make it {after}, its limit is {limit}; delete or \
-                     purge keys, or raise max_bytes",
-                    live.state.spec.name
-                );
-                return Err(Error::new(ErrorKind::BucketFull, message).into());
-            }
-        }
-        for (bucket, by, _) in growths {
-            draft.grow(bucket, by);
+        for (bucket, by) in growths {
+            let last = || bench.live(bucket).map_or_else(Default::default, |live| live.state.last_revision);
+            draft.rows.of(bucket, last).growth += by;
         }
         Ok(())
     }
@@ -282,19 +269,59 @@ fn newest_in_memory(view: &View, op: &Op, write: &Write) -> Option<(CommitNumber
     })
 }
 
-/// What later members of the group see of this operation.
-fn note<'a>(overlay: &mut Overlay<'a>, write: &'a Write, change: &Numbered, now: u64) {
-    let op = &write.ops.as_slice()[change.op];
-    let key = (op.bucket, op.key(write));
-    let found = if op.flags.is_dropped() {
-        // The marker goes, or stays as the newest entry.
-        let stays = Found::Entry { revision: op.revision, is_value: false, deadline: 0 };
-        if op.flags.has(Flags::ROLLUP) { Found::Nothing } else { stays }
-    } else {
-        let deadline = if op.ttl == 0 { 0 } else { now.saturating_add(op.ttl) };
-        Found::Entry { revision: change.revision, is_value: op.flags.is_put(), deadline }
-    };
-    overlay.insert(key, found);
+/// Whether nothing of the key came or went since the caller read all its entries.
+fn is_still_all(bench: &Bench<'_>, live: &Live, op: &Op, write: &Write) -> bool {
+    let Some(pre_read) = &op.pre_read else { return false };
+    let oldest_memtable_first = bench.view.memory_starts_at();
+    let present = Present { bucket_last_change: live.state.changed, oldest_memtable_first, now: bench.now };
+    accept(pre_read, &present) && newest_in_memory(bench.view, op, write).is_none_or(|(commit, _)| commit <= pre_read.at)
+}
+
+/// An entry that is to be, with the length of its value. Of its revision only that it is new, and rises, matters.
+fn unnumbered(op: &Op, change: &Numbered, live: &Live, now: u64) -> (Meta, u64) {
+    let revision = if op.takes_revision() { Revision(live.state.last_revision.0 + 1 + change.op as u64) } else { op.revision };
+    let deadline = if op.ttl == 0 { 0 } else { now.saturating_add(op.ttl) };
+    (Meta { revision, flags: change.flags, created: now, deadline, ..Meta::default() }, op.value_len())
+}
+
+fn full(live: &Live, before: u64, after: u64) -> Error {
+    let (name, limit) = (&live.state.spec.name, live.state.spec.max_bytes);
+    let message = format!(
+        "bucket {name} is full: it takes {before} bytes, the write would make it {after}, its limit is {limit}; delete or purge keys, \
+         or raise max_bytes"
+    );
+    Error::new(ErrorKind::BucketFull, message)
+}
+
+impl<'a> Bench<'a> {
+    fn live(&self, bucket: BucketId) -> Option<&'a Live> {
+        self.leader.buckets.get(&bucket)
+    }
+}
+
+impl<'a> Overlay<'a> {
+    /// What the members with these changes will have made of the key.
+    fn find(&mut self, bench: &Bench<'a>, earlier: &[Numbered], key: (BucketId, &[u8])) -> Option<Found> {
+        for change in &earlier[self.noted..] {
+            let Request::Write(write) = bench.group[change.member] else { unreachable!("only writes have operations") };
+            self.note(write, change, bench.now);
+        }
+        self.noted = earlier.len();
+        self.keys.get(&key).copied()
+    }
+
+    fn note(&mut self, write: &'a Write, change: &Numbered, now: u64) {
+        let op = &write.ops.as_slice()[change.op];
+        let found = if op.flags.is_dropped() {
+            // The marker goes, or stays as the newest entry.
+            let stays = Found::Entry { revision: op.revision, is_value: false, deadline: 0 };
+            if op.flags.has(Flags::ROLLUP) { Found::Nothing } else { stays }
+        } else {
+            let deadline = if op.ttl == 0 { 0 } else { now.saturating_add(op.ttl) };
+            Found::Entry { revision: change.revision, is_value: op.flags.is_put(), deadline }
+        };
+        self.keys.insert((op.bucket, op.key(write)), found);
+    }
 }
 
 /// Whether the condition of `op` holds of the key's newest entry.

@@ -14,6 +14,11 @@ use crate::manifest::BucketState;
 use crate::number::{BucketId, CommitNumber, Revision};
 use crate::wal::{self, LogFile, RecordWriter};
 
+/// Changes of a group whose decisions are kept in memory between groups.
+const DRAFT_CHANGES_MAX: usize = 4096;
+/// Up to so many buckets of one group are found by looking at each.
+const SCANNED_ROWS_MAX: usize = 8;
+
 /// What only the leader touches.
 #[derive(Debug)]
 pub(super) struct Leader {
@@ -50,16 +55,34 @@ pub(super) struct Live {
 /// What a group is going to be, as far as it was judged.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
-    /// Per bucket: its first revision in this group, and how many it takes. In the order in which they came.
-    pub(super) table: Vec<(BucketId, Revision, u64)>,
+    pub(super) rows: Rows,
     /// One per operation that is written, in order.
     pub(super) changes: Vec<Numbered>,
-    /// By how much the size of a bucket changes.
-    pub(super) growth: Vec<(BucketId, i64)>,
     /// Which members take part.
     pub(super) accepted: Vec<usize>,
     /// Bytes of log, about.
     pub(super) len: usize,
+}
+
+/// What a group does to each of its buckets, in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    rows: Vec<Row>,
+    /// Where each bucket's row is, once there are more than a look at each would find at once.
+    index: HashMap<BucketId, usize>,
+    /// The row that was asked for last.
+    last: usize,
+}
+
+/// What a group does to one bucket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) bucket: BucketId,
+    /// Its first revision in this group, and how many it takes.
+    pub(super) first: Revision,
+    pub(super) count: u64,
+    /// By how much its size changes.
+    pub(super) growth: i64,
 }
 
 /// What the leader decided of one operation.
@@ -74,43 +97,75 @@ pub(super) struct Numbered {
 
 impl Draft {
     pub(super) fn clear(&mut self) {
-        self.table.clear();
+        self.rows.clear();
         self.changes.clear();
-        self.growth.clear();
         self.accepted.clear();
         self.len = 0;
     }
 
-    /// The revision after those that were given out in this group so far; `last` is the bucket's last one before it.
-    pub(super) fn next_revision(&self, bucket: BucketId, last: Revision) -> Revision {
-        let taken = self.table.iter().find(|row| row.0 == bucket).map_or(0, |row| row.2);
-        Revision(last.0 + 1 + taken)
+    /// Gives memory back that one large group has taken.
+    pub(super) fn shrink(&mut self) {
+        self.clear();
+        self.changes.shrink_to(DRAFT_CHANGES_MAX);
+        self.accepted.shrink_to(DRAFT_CHANGES_MAX);
+    }
+}
+
+impl Rows {
+    fn clear(&mut self) {
+        if self.rows.len() > SCANNED_ROWS_MAX {
+            self.index = HashMap::new();
+            self.rows.shrink_to(SCANNED_ROWS_MAX);
+        }
+        self.rows.clear();
     }
 
-    /// Gives out the bucket's next revision.
-    pub(super) fn take_revision(&mut self, bucket: BucketId, last: Revision) -> Revision {
-        let next = Revision(last.0 + 1);
-        match self.table.iter_mut().find(|row| row.0 == bucket) {
-            Some(row) => {
-                row.2 += 1;
-                Revision(row.1.0 + row.2 - 1)
-            }
-            None => {
-                self.table.push((bucket, next, 1));
-                next
-            }
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter()
+    }
+
+    fn find(&self, bucket: BucketId) -> Option<usize> {
+        if self.rows.get(self.last).is_some_and(|row| row.bucket == bucket) {
+            return Some(self.last);
         }
+        if self.rows.len() > SCANNED_ROWS_MAX {
+            return self.index.get(&bucket).copied();
+        }
+        self.rows.iter().position(|row| row.bucket == bucket)
+    }
+
+    /// The bucket's row; `last` tells its last revision before the group.
+    pub(super) fn of(&mut self, bucket: BucketId, last: impl FnOnce() -> Revision) -> &mut Row {
+        self.last = self.find(bucket).unwrap_or_else(|| {
+            self.rows.push(Row { bucket, first: Revision(last().0 + 1), count: 0, growth: 0 });
+            let at = self.rows.len() - 1;
+            if at == SCANNED_ROWS_MAX {
+                self.index.extend(self.rows.iter().enumerate().map(|(at, row)| (row.bucket, at)));
+            } else if at > SCANNED_ROWS_MAX {
+                self.index.insert(bucket, at);
+            }
+            at
+        });
+        &mut self.rows[self.last]
     }
 
     pub(super) fn growth_of(&self, bucket: BucketId) -> i64 {
-        self.growth.iter().find(|row| row.0 == bucket).map_or(0, |row| row.1)
+        self.find(bucket).map_or(0, |at| self.rows[at].growth)
     }
 
-    pub(super) fn grow(&mut self, bucket: BucketId, by: i64) {
-        match self.growth.iter_mut().find(|row| row.0 == bucket) {
-            Some(row) => row.1 += by,
-            None => self.growth.push((bucket, by)),
-        }
+    /// For the record: (id, first revision, count) by id.
+    fn table(&self) -> Vec<(BucketId, Revision, u64)> {
+        let mut table: Vec<_> = self.rows.iter().map(|row| (row.bucket, row.first, row.count)).collect();
+        table.sort_unstable_by_key(|row| row.0);
+        table
+    }
+}
+
+impl Row {
+    /// Gives out the bucket's next revision.
+    pub(super) fn take_revision(&mut self) -> Revision {
+        self.count += 1;
+        Revision(self.first.0 + self.count - 1)
     }
 }
 
@@ -122,13 +177,16 @@ impl Leader {
     /// Step 4 for writes: the revisions of the draft are given out, and the group's entries are collected in `record`.
     pub(super) fn number(&mut self, group: &[&Request]) {
         let Self { draft, record, buckets, .. } = self;
-        for (bucket, first, count) in &draft.table {
-            let live = buckets.get_mut(bucket).expect("judged in this group");
-            Arc::make_mut(&mut live.state).last_revision = Revision(first.0 + count - 1);
+        for row in draft.rows.iter() {
+            let live = buckets.get_mut(&row.bucket).expect("judged in this group");
+            Arc::make_mut(&mut live.state).last_revision = Revision(row.first.0 + row.count - 1);
         }
-        draft.table.sort_unstable_by_key(|row| row.0);
         record.begin();
-        record.push_table(&draft.table);
+        match draft.rows.rows.as_slice() {
+            // Most groups are of one bucket.
+            [row] => record.push_table(&[(row.bucket, row.first, row.count)]),
+            _ => record.push_table(&draft.rows.table()),
+        }
         for change in &draft.changes {
             let Request::Write(write) = group[change.member] else { unreachable!("only writes have operations") };
             let op = &write.ops.as_slice()[change.op];

@@ -1,7 +1,8 @@
 //! The engine: owns the parts and the threads, and is the only floor with locks and a "when".
 //!
 //! - [`write`]: the caller's side of a write; [`bulk`]: of one to many keys; [`request`]: what it asks the leader for; [`queue`]: who leads; [`commit`]: the leader's side,
-//!   step by step; [`judge`]: what may happen; [`size`]: what a bucket takes; [`leader`]: what only a leader touches; [`change`]: what is
+//!   step by step; [`judge`]: what may happen; [`newest`]: what a key holds;
+//!   [`size`]: what a bucket takes; [`leader`]: what only a leader touches; [`change`]: what is
 //!   no entry; [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
 //! - [`read`]: the read path, without locks.
 //! - [`jobs`]: what happens behind writers; [`flush`], [`merge`]; [`board`]: where they are called; [`build`]: making segment files;
@@ -29,6 +30,7 @@ mod judge;
 mod keeper;
 mod leader;
 mod merge;
+mod newest;
 mod queue;
 mod read;
 mod recovery;
@@ -189,12 +191,12 @@ impl Engine {
 
     /// What became of a write that was put in line, as soon as it has been committed.
     pub(crate) fn outcome_of(&self, submitted: &Submitted) -> Result<Revision> {
-        self.core.outcome_of(submitted)
+        submitted.wait()
     }
 
     /// The same, if it has been committed.
     pub(crate) fn outcome_now(&self, submitted: &Submitted) -> Option<Result<Revision>> {
-        self.core.outcome_now(submitted)
+        submitted.poll()
     }
 
     fn start_committer(&self) -> Result<()> {
@@ -207,13 +209,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends the committer, once what is in line before this call has been committed.
+    /// Takes no more writes that nobody waits for, and ends the committer once those in line have been committed.
     fn stop_committer(&self) {
-        let Some(thread) = self.committer.lock().take() else { return };
-        // The line is first in, first out. An error means that the store takes no writes, and that is what those in line are told.
-        let _ = self.core.submit(Request::Clock(self.core.clock_pair()));
         self.core.queue.stop();
-        let _ = thread.join();
+        if let Some(thread) = self.committer.lock().take() {
+            let _ = thread.join();
+        }
     }
 
     pub(crate) fn get_with<T>(&self, id: BucketId, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {

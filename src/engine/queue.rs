@@ -31,8 +31,11 @@ pub(super) struct Queue {
 struct State {
     waiting: VecDeque<Arc<Member>>,
     led: bool,
+    /// How many of those in line are detached.
+    detached: usize,
     /// The committer is to lead.
     calls_committer: bool,
+    /// No more detached members are taken.
     stopping: bool,
 }
 
@@ -75,6 +78,10 @@ pub(super) enum Waited {
 impl Member {
     fn new(request: Request, is_detached: bool) -> Arc<Self> {
         Arc::new(Self { request, is_detached, turn: Mutex::new(Turn::Waiting), changed: Condvar::default() })
+    }
+
+    pub(super) fn is_detached(&self) -> bool {
+        self.is_detached
     }
 
     /// Returns when it is to lead, or was answered; once.
@@ -131,24 +138,29 @@ impl Queue {
         Entered::Queued(member)
     }
 
-    /// Puts a request in line for which no thread waits.
-    pub(super) fn enter_detached(&self, request: Request) -> Arc<Member> {
+    /// Puts a request in line for which no thread waits; `None` once the queue has been stopped.
+    pub(super) fn enter_detached(&self, request: Request) -> Option<Arc<Member>> {
         let member = Member::new(request, true);
         let mut state = self.state.lock();
+        if state.stopping {
+            return None;
+        }
         state.waiting.push_back(Arc::clone(&member));
+        state.detached += 1;
         if !state.led {
             state.led = true;
             state.calls_committer = true;
             self.called.notify_one();
         }
-        member
+        Some(member)
     }
 
     /// The committer's wait for its call; answers whether to go on.
     pub(super) fn wait_for_call(&self) -> bool {
         let mut state = self.state.lock();
         while !state.calls_committer {
-            if state.stopping {
+            // While a detached member is in line, its turn to lead may come.
+            if state.stopping && state.detached == 0 {
                 return false;
             }
             state = self.called.wait(state);
@@ -162,7 +174,13 @@ impl Queue {
         std::mem::take(&mut self.state.lock().calls_committer)
     }
 
-    /// Ends the committer's wait; what is in line is still led.
+    /// Whether somebody leads, or is about to.
+    #[cfg(test)]
+    pub(super) fn is_led(&self) -> bool {
+        self.state.lock().led
+    }
+
+    /// Takes no more detached members, and ends the committer's wait once those in line have been led.
     pub(super) fn stop(&self) {
         self.state.lock().stopping = true;
         self.called.notify_all();
@@ -178,10 +196,14 @@ impl Queue {
                 break;
             }
             len += next.request.len();
+            state.detached -= usize::from(next.is_detached);
             group.extend(state.waiting.pop_front());
             if alone {
                 break;
             }
+        }
+        if state.stopping && state.detached == 0 {
+            self.called.notify_all();
         }
         group
     }

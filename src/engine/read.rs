@@ -8,8 +8,6 @@ use std::sync::Arc;
 use arc_swap::Guard;
 
 use super::core::Core;
-use super::size::expiry_of;
-use crate::acceptance::Found;
 use crate::entry::{Entry, Meta, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
@@ -87,36 +85,6 @@ impl Core {
         self.with_newest(&view, visible, state, key, now, |meta, _, value| (*meta, value()))?
             .map(|(meta, value)| self.entry_of(key, meta, value))
             .transpose()
-    }
-
-    /// What a condition is judged by: the key's newest entry at store time `now`.
-    pub(super) fn read_newest(
-        &self,
-        view: &View,
-        visible: CommitNumber,
-        state: &BucketState,
-        key: &[u8],
-        now: u64,
-    ) -> Result<Found> {
-        let found = self.with_newest(view, visible, state, key, now, |meta, _, _| Found::Entry {
-            revision: meta.revision,
-            is_value: meta.flags.is_put(),
-            deadline: if expiry_of(state, meta) == u64::MAX { 0 } else { expiry_of(state, meta) },
-        })?;
-        match found {
-            Some(found) => Ok(found),
-            None if state.deadlines_seen && self.has_expired(view, visible, state, key, now)? => Ok(Found::Expired),
-            None => Ok(Found::Nothing),
-        }
-    }
-
-    /// Whether the key shows nothing because the time to live of its newest entry is over.
-    fn has_expired(&self, view: &View, visible: CommitNumber, state: &BucketState, key: &[u8], now: u64) -> Result<bool> {
-        let rules = rules(state, now);
-        let entries = self.stored_of(view, visible, state.id, key)?;
-        let mut judge = Judge::new(&rules);
-        let newest = entries.iter().find(|(meta, _)| judge.see(meta) != Sight::Hidden);
-        Ok(newest.is_some_and(|(meta, _)| meta.revision > state.floor && meta.deadline > 0 && meta.deadline <= now))
     }
 
     /// The key's newest entry that a reader may see: (meta, bytes, a value to keep).

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::acceptance::PreRead;
 use crate::entry::{Flags, Meta};
+use crate::env::sync::AtomicBool;
 use crate::manifest::BucketSize;
 use crate::number::{BucketId, CommitNumber, Revision};
 use crate::spec::{BucketSpec, ClockPair};
@@ -60,6 +61,13 @@ pub(super) struct Settlement {
     pub(super) next_expiry: u64,
 }
 
+impl Settlement {
+    /// The leader is to count.
+    pub(super) const fn by_leader(bucket: BucketId) -> Self {
+        Self { bucket, at: None, size: BucketSize { bytes: 0, as_of: 0 }, next_expiry: 0 }
+    }
+}
+
 /// What a member gets back.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
@@ -92,7 +100,7 @@ pub(super) struct Write {
     /// Where nothing was read beforehand, the leader reads.
     pub(super) leader_reads: bool,
     /// The bucket's size was counted for it: if it is full, it is full.
-    pub(super) counted: bool,
+    pub(super) counted: AtomicBool,
 }
 
 /// The operations of a write. Almost always there is one, which needs no memory of its own.
@@ -168,13 +176,6 @@ impl Ops {
             Self::Many(ops) => ops,
         }
     }
-
-    pub(super) fn as_mut_slice(&mut self) -> &mut [Op] {
-        match self {
-            Self::One(op) => std::slice::from_mut(op),
-            Self::Many(ops) => ops,
-        }
-    }
 }
 
 impl Op {
@@ -223,20 +224,6 @@ impl Op {
 
     pub(super) fn value_len(&self) -> u64 {
         self.value.len() as u64
-    }
-
-    /// What the caller had asked for.
-    pub(super) fn fields<'w>(&'w self, write: &'w Write) -> OpFields<'w> {
-        OpFields {
-            bucket: self.bucket,
-            flags: self.flags,
-            key: self.key(write),
-            value: self.value(write),
-            condition: self.condition,
-            ttl: self.ttl,
-            revision: self.revision,
-            is_check: self.is_check(),
-        }
     }
 
     /// Whether it takes a revision.

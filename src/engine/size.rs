@@ -61,7 +61,7 @@ impl Core {
                 let (size, next_expiry) = self.measure(&view, at, state, self.now())?;
                 Settlement { bucket, at: Some(at), size, next_expiry }
             } else {
-                Settlement { bucket, at: None, size: BucketSize { bytes: 0, as_of: 0 }, next_expiry: 0 }
+                Settlement::by_leader(bucket)
             };
             if !matches!(self.submit(Request::Settle(settlement))?, Answer::ReadAgain) {
                 break;

@@ -7,10 +7,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::core::Core;
+use super::health::Health;
+use super::newest::newest_of;
 use super::queue::Member;
 use super::request::{Answer, Condition, Op, OpFields, Ops, Request, Write};
 use crate::acceptance::PreRead;
 use crate::entry::{Flags, Operation, Reason};
+use crate::env::sync::AtomicBool;
 use crate::error::{ErrorKind, Result};
 use crate::number::{BucketId, Revision};
 
@@ -47,13 +50,35 @@ enum Line {
     Done(Result<Revision>),
 }
 
+impl Submitted {
+    /// What became of the write, once it has been committed.
+    pub(super) fn wait(&self) -> Result<Revision> {
+        match &self.0 {
+            Line::Done(result) => result.clone(),
+            Line::Member(member) => member.wait_answer().map(one_revision),
+        }
+    }
+
+    /// The same, if it has been committed.
+    pub(super) fn poll(&self) -> Option<Result<Revision>> {
+        match &self.0 {
+            Line::Done(result) => Some(result.clone()),
+            Line::Member(member) => member.answer_now().map(|answer| answer.map(one_revision)),
+        }
+    }
+}
+
+fn one_revision(answer: Answer) -> Revision {
+    match answer {
+        Answer::Written(revision) => revision,
+        other => unreachable!("one operation is answered with its revision, not {other:?}"),
+    }
+}
+
 impl Core {
     /// One operation, from checked arguments to its revision.
     pub(super) fn write(&self, fields: &OpFields<'_>, options: WriteOptions) -> Result<Revision> {
-        match self.write_all(std::slice::from_ref(fields), options)? {
-            Answer::Written(revision) => Ok(revision),
-            other => unreachable!("one operation is answered with its revision, not {other:?}"),
-        }
+        self.write_all(std::slice::from_ref(fields), options).map(one_revision)
     }
 
     /// Several operations, all or none; one revision for each.
@@ -94,12 +119,8 @@ impl Core {
         }
         // The leader reads for it: were it sent back to read again, later writes of the same thread would overtake it.
         let write = self.prepare(std::slice::from_ref(fields), options, Reads::ByLeader, false)?;
-        let member = self.queue.enter_detached(Request::Write(write));
-        if !self.settings.threads {
-            while self.queue.take_call() {
-                self.lead_group(None);
-            }
-        }
+        let member = self.queue.enter_detached(Request::Write(write)).ok_or_else(Health::closed)?;
+        self.answer_calls();
         Ok(Submitted(Line::Member(member)))
     }
 
@@ -107,33 +128,6 @@ impl Core {
     pub(super) fn run_committer(&self) {
         while self.queue.wait_for_call() {
             self.lead_group(None);
-        }
-    }
-
-    pub(super) fn outcome_of(&self, submitted: &Submitted) -> Result<Revision> {
-        match &submitted.0 {
-            Line::Done(result) => result.clone(),
-            Line::Member(member) => self.revision_of(member, member.wait_answer()),
-        }
-    }
-
-    pub(super) fn outcome_now(&self, submitted: &Submitted) -> Option<Result<Revision>> {
-        match &submitted.0 {
-            Line::Done(result) => Some(result.clone()),
-            Line::Member(member) => member.answer_now().map(|answer| self.revision_of(member, answer)),
-        }
-    }
-
-    fn revision_of(&self, member: &Member, answer: Result<Answer>) -> Result<Revision> {
-        match (answer?, &member.request) {
-            (Answer::Written(revision), _) => Ok(revision),
-            // The bucket was given a limit in between.
-            (_, Request::Write(write)) => {
-                let op = &write.ops.as_slice()[0];
-                let options = WriteOptions { synced: write.synced, lenient: false };
-                self.write(&op.fields(write), options)
-            }
-            (answer, request) => unreachable!("{request:?} was put in line, and answered with {answer:?}"),
         }
     }
 
@@ -160,7 +154,7 @@ impl Core {
         };
         let WriteOptions { synced, lenient } = options;
         let (alone, leader_reads) = (reads == Reads::Alone, reads != Reads::ByCaller);
-        Ok(Write { bytes, ops, lenient, synced, alone, leader_reads, counted })
+        Ok(Write { bytes, ops, lenient, synced, alone, leader_reads, counted: AtomicBool::new(counted) })
     }
 
     /// What the operation depends on, as of a visible commit.
@@ -169,11 +163,12 @@ impl Core {
         let view = self.view.load();
         let at = view.visible();
         let state = view.buckets.get(fields.bucket, at).ok_or_else(|| self.bucket_gone())?;
-        if fields.condition != Condition::None || state.deadlines_seen || state.spec.max_bytes > 0 {
-            op.pre_read = Some(PreRead { at, found: self.read_newest(&view, at, state, fields.key, now)? });
-        }
         if state.spec.max_bytes > 0 && !fields.is_check {
-            op.stored = Some(self.stored_of(&view, at, fields.bucket, fields.key)?);
+            let stored = self.stored_of(&view, at, fields.bucket, fields.key)?;
+            op.pre_read = Some(PreRead { at, found: newest_of(state, stored.iter().map(|(meta, _)| meta), now) });
+            op.stored = Some(stored);
+        } else if fields.condition != Condition::None || state.deadlines_seen {
+            op.pre_read = Some(PreRead { at, found: self.find_newest(&view, at, state, (fields.key, op.hash), now)? });
         }
         Ok(())
     }
@@ -220,3 +215,6 @@ fn continues(batch: &[OpFields<'_>]) -> Vec<u16> {
     bits.reverse();
     bits
 }
+
+#[cfg(test)]
+mod tests;

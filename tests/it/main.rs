@@ -13,3 +13,4 @@ mod fixture;
 mod lifecycle;
 mod linear;
 mod refusals;
+mod writes;

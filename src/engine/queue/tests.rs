@@ -15,7 +15,7 @@ fn write(len: usize) -> Request {
         synced: false,
         alone: false,
         leader_reads: false,
-        counted: false,
+        counted: false.into(),
     })
 }
 
@@ -62,7 +62,7 @@ fn every_member_is_answered_once_and_one_thread_leads_at_a_time() {
                 scope.spawn(move || {
                     for _ in 0..500 {
                         if writer == 0 {
-                            assert!(matches!(queue.enter_detached(write(10)).wait_answer(), Ok(Answer::Written(_))));
+                            assert!(matches!(queue.enter_detached(write(10)).unwrap().wait_answer(), Ok(Answer::Written(_))));
                             continue;
                         }
                         let answer = match queue.enter(write(10)) {
