@@ -123,6 +123,15 @@ impl Bucket {
 
     /// Hands the key's value to `read` in place, without a copy; `None` if it has none. `read` must not write to the store.
     ///
+    /// The bytes are lent for the call; who wants to keep them takes [`get`](Bucket::get).
+    ///
+    /// ```compile_fail
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// let kept: Option<&[u8]> = bucket.get_with("k", |bytes| bytes)?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`get`](Bucket::get).
     pub fn get_with<T>(&self, key: impl AsRef<str>, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {

@@ -178,6 +178,12 @@ impl PutOptions {
     }
 
     /// How long after its commit the entry expires, at least 1 ms; `None` (the default) is never. A bucket's `max_age` bounds it.
+    ///
+    /// There is no negative time to live.
+    ///
+    /// ```compile_fail,E0600
+    /// let options = annals::PutOptions::new().ttl(std::time::Duration::from_secs(-1_u64));
+    /// ```
     #[must_use]
     pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.ttl = ttl.into();
@@ -244,7 +250,11 @@ impl BucketConfig {
         Self { spec: BucketSpec::new(name.into()), max_value_size: None, max_bytes: None, max_age: None }
     }
 
-    /// How many entries of each key are kept, markers included: 1 to 64. Default 1.
+    /// How many entries of each key are kept, markers included: 1 to 64. Default 1. There is no value for "all".
+    ///
+    /// ```compile_fail,E0600
+    /// let config = annals::BucketConfig::new("b").history(-1);
+    /// ```
     #[must_use]
     pub fn history(mut self, depth: u8) -> Self {
         self.spec.history = depth;

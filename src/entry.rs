@@ -210,6 +210,17 @@ pub(crate) struct Meta {
 /// assert_eq!(value.len(), 5);
 /// # Ok::<(), annals::Error>(())
 /// ```
+///
+/// What was read cannot be changed.
+///
+/// ```compile_fail,E0594
+/// # let store = annals::Store::in_memory()?;
+/// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+/// # bucket.put("greeting", "hello")?;
+/// let mut value = bucket.get("greeting")?.expect("it was just put");
+/// value[0] = b'j';
+/// # Ok::<(), annals::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Value(Repr);
 

@@ -101,6 +101,21 @@ impl Bucket {
 
     /// Gives `key` a value if its newest entry, value or marker, has `revision`. [`Revision::NONE`] demands a key without any entry.
     ///
+    /// A revision is a type of its own: neither a plain number nor a commit number passes for one by accident.
+    ///
+    /// ```compile_fail,E0308
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// bucket.update("k", "v", 7)?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    /// ```compile_fail,E0308
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// bucket.update("k", "v", store.durable_commit())?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `WrongRevision` with [`Error::actual_revision`](crate::Error::actual_revision), and those of [`put`](Bucket::put).
     pub fn update(&self, key: impl AsRef<str>, value: impl AsRef<[u8]>, revision: Revision) -> Result<Revision> {
@@ -122,6 +137,21 @@ impl Bucket {
     }
 
     /// Leaves a delete marker: reads see nothing, history keeps what was there. Succeeds whatever the key held.
+    ///
+    /// A delete marker has neither a value nor a time to live; a purge marker may have the latter.
+    ///
+    /// ```compile_fail,E0061
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// bucket.delete("k", annals::PutOptions::new().ttl(std::time::Duration::from_secs(1)))?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    /// ```compile_fail,E0061
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// bucket.delete("k", "a value")?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`put`](Bucket::put) but `ValueTooLarge` and `BucketFull`.

@@ -2,8 +2,12 @@
 
 use super::core::Core;
 use super::leader::Leader;
+use super::request::Request;
 use crate::error::Result;
 use crate::memtable::Memtable;
+
+/// Clocks that are slewed drift apart by less than this between two notes of them.
+const SET_CLOCK_NS: u128 = 1_000_000_000;
 
 impl Core {
     /// The work of a clean close: everything into segments, a manifest that says so, no log left.
@@ -23,6 +27,18 @@ impl Core {
         }
         retired.reap(&*self.env.fs);
         Ok(())
+    }
+
+    /// Before a drop without a close: notes both clocks if the wall clock was set meanwhile, or else the next open would take the difference
+    /// for time during which the store was shut.
+    pub(super) fn note_set_clock(&self) {
+        let (noted, present) = (self.keeper.lock().manifest().clock, self.clock_pair());
+        let passed = |from: u64, to: u64| i128::from(to) - i128::from(from);
+        let difference = passed(noted.wall, present.wall) - passed(noted.store, present.store);
+        if difference.unsigned_abs() > SET_CLOCK_NS {
+            // A store that cannot write any more has nothing to lose but this.
+            let _ = self.submit(Request::Clock(present));
+        }
     }
 
     /// The work of a drop without a close: what was acknowledged is synced, and the log says that nothing came after it.

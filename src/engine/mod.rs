@@ -319,6 +319,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.stop_committer();
+        self.core.note_set_clock();
         if self.core.health.close() {
             self.stop_jobs();
             self.core.leave();

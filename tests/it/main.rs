@@ -4,13 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at real files and start real threads")]
 
+mod clocks;
 mod closing;
 mod conformance;
 mod damage;
 mod files;
 mod fine_print;
 mod fixture;
+mod known_bugs;
 mod lifecycle;
 mod linear;
+mod machine;
 mod refusals;
 mod writes;
