@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use annals::{Bucket, BucketConfig, ErrorKind, PutOptions, Revision, Store};
 
-const LEASE: Duration = Duration::from_millis(100);
+const LEASE: Duration = Duration::from_millis(1500);
 
 /// A lock that is held: its revision proves it.
 struct Held {
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let stuck = acquire(&locks, "nightly-job", "worker 2")?.ok_or("it was released")?;
     println!("{} does not come back in time ...", stuck.holder);
-    std::thread::sleep(2 * LEASE);
+    std::thread::sleep(LEASE);
     let mut second = acquire(&locks, "nightly-job", "worker 3")?.ok_or("the lease is over")?;
     assert!(!release(&locks, "nightly-job", &stuck)?);
     assert!(renew(&locks, "nightly-job", &mut second)?);

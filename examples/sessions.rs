@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use annals::{Bucket, BucketConfig, PutOptions, Store};
 
-const IDLE: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(500);
 
 /// Handles a request: who is logged in under `token`, if the session is still alive; its end moves away.
 fn request(sessions: &Bucket, token: &str) -> annals::Result<Option<String>> {

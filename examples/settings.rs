@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A batch that meets a change is refused whole.
     let stale = store.batch().put(&settings, "db.host", "delta").check(&settings, "frozen", Revision::NONE).commit();
-    println!("too late: {}", stale.unwrap_err());
+    println!("too late: {}", stale.err().ok_or("it must not be applied")?);
     for key in ["db.host", "db.port"] {
         println!("{key} = {:?}", settings.get(key)?.ok_or("it was set")?);
     }

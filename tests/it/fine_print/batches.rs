@@ -1,8 +1,11 @@
 //! Batches: what they may hold, what their conditions see, and that nothing of a refused one is left.
 
-use annals::{BucketConfig, ErrorKind, Options, PutOptions, Revision, Store};
+use annals::{Batch, Bucket, BucketConfig, ErrorKind, Options, PutOptions, Revision, Store};
 
 use crate::fixture::{Refused, ms, on_each_store, refused, ttl};
+
+/// Puts operations into a batch.
+type Fill = dyn Fn(&mut Batch, &Bucket);
 
 const INVALID: Refused = Refused { kind: ErrorKind::InvalidArgument, actual: None };
 
@@ -24,12 +27,22 @@ fn a_condition_on_a_key_that_the_batch_wrote_before_is_refused() {
     on_each_store(|store| {
         let bucket = store.depth(5);
         bucket.put("k", "1");
-        let conditions: [&dyn Fn(&mut annals::Batch, &annals::Bucket); 5] = [
-            &|batch, bucket| drop(batch.update(bucket, "k", "3", Revision::from(1))),
-            &|batch, bucket| drop(batch.create(bucket, "k", "3")),
-            &|batch, bucket| drop(batch.delete(bucket, "k", Revision::from(1))),
-            &|batch, bucket| drop(batch.purge(bucket, "k", Revision::from(1))),
-            &|batch, bucket| drop(batch.check(bucket, "k", Revision::from(1))),
+        let conditions: [&Fill; 5] = [
+            &|batch, bucket| {
+                batch.update(bucket, "k", "3", Revision::from(1));
+            },
+            &|batch, bucket| {
+                batch.create(bucket, "k", "3");
+            },
+            &|batch, bucket| {
+                batch.delete(bucket, "k", Revision::from(1));
+            },
+            &|batch, bucket| {
+                batch.purge(bucket, "k", Revision::from(1));
+            },
+            &|batch, bucket| {
+                batch.check(bucket, "k", Revision::from(1));
+            },
         ];
         for (at, condition) in conditions.into_iter().enumerate() {
             let refusal = bucket.refusal(|bucket| {
@@ -94,7 +107,9 @@ fn a_check_takes_no_revision_and_none_means_no_entry_at_all() {
         store.pass(ms(10));
         let check = |key: &'static str, revision: u64| {
             let handle = bucket.handle();
-            let answer = store.batch(move |batch| drop(batch.check(&handle, key, Revision::from(revision))));
+            let answer = store.batch(move |batch| {
+                batch.check(&handle, key, Revision::from(revision));
+            });
             answer.map_err(|error| (error.kind(), error.actual_revision().map(Revision::get)))
         };
         assert_eq!(check("value", 1), Ok(vec![0]));
@@ -133,7 +148,7 @@ fn a_batch_over_buckets_happens_in_all_of_them_or_in_none() {
 fn what_is_wrong_with_an_operation_is_told_by_the_commit_and_nothing_is_written() {
     on_each_store(|store| {
         let bucket = store.bucket(BucketConfig::new("b").max_value_size(3));
-        let fails = |kind: ErrorKind, spoil: &dyn Fn(&mut annals::Batch, &annals::Bucket)| {
+        let fails = |kind: ErrorKind, spoil: &Fill| {
             let refusal = bucket.refusal(|bucket| {
                 let mut batch = store.store().batch();
                 batch.put(bucket, "a", "1");
@@ -142,12 +157,22 @@ fn what_is_wrong_with_an_operation_is_told_by_the_commit_and_nothing_is_written(
             });
             assert_eq!(refusal, Refused { kind, actual: None });
         };
-        fails(ErrorKind::InvalidKey, &|batch, bucket| drop(batch.put(bucket, "not a key", "1")));
-        fails(ErrorKind::InvalidKey, &|batch, bucket| drop(batch.check(bucket, "not a key", Revision::from(1))));
-        fails(ErrorKind::ValueTooLarge, &|batch, bucket| drop(batch.put(bucket, "k", "1234")));
-        fails(ErrorKind::InvalidArgument, &|batch, bucket| drop(batch.put_with(bucket, "k", "1", PutOptions::new().ttl(ms(0)))));
+        fails(ErrorKind::InvalidKey, &|batch, bucket| {
+            batch.put(bucket, "not a key", "1");
+        });
+        fails(ErrorKind::InvalidKey, &|batch, bucket| {
+            batch.check(bucket, "not a key", Revision::from(1));
+        });
+        fails(ErrorKind::ValueTooLarge, &|batch, bucket| {
+            batch.put(bucket, "k", "1234");
+        });
+        fails(ErrorKind::InvalidArgument, &|batch, bucket| {
+            batch.put_with(bucket, "k", "1", PutOptions::new().ttl(ms(0)));
+        });
         let elsewhere = Store::in_memory().unwrap().create_bucket(BucketConfig::new("b")).unwrap();
-        fails(ErrorKind::InvalidArgument, &|batch, _| drop(batch.put(&elsewhere, "k", "1")));
+        fails(ErrorKind::InvalidArgument, &|batch, _| {
+            batch.put(&elsewhere, "k", "1");
+        });
         assert_eq!(bucket.put("k", "1"), 1);
     });
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use annals::{BucketConfig, ErrorKind, Revision};
+use annals::{Batch, Bucket, BucketConfig, ErrorKind, Revision};
 
 use crate::fixture::{Fixture, Probe, Refused, ms, on_each_store, ttl};
+
+/// Puts operations into a batch.
+type Fill = dyn Fn(&mut Batch, &Bucket);
 
 const FULL: Refused = Refused { kind: ErrorKind::BucketFull, actual: None };
 /// What an entry counts beside key and value.
@@ -56,31 +59,33 @@ fn a_write_is_judged_by_what_it_pushes_out() {
 fn a_batch_is_judged_by_its_net() {
     on_each_store(|store| {
         let bucket = full(store, 1);
-        let try_batch = |fill: &dyn Fn(&mut annals::Batch, &annals::Bucket)| {
+        let try_batch = |fill: &Fill| {
             let handle = bucket.handle();
             store.batch(|batch| fill(batch, &{ handle })).map_err(|error| error.kind())
         };
         // 5 bytes from the one to the other, in either order.
-        let moved = |batch: &mut annals::Batch, bucket: &annals::Bucket| {
-            drop(batch.put(bucket, "a", "0123456789abcde").put(bucket, "b", "01234"))
+        let moved = |batch: &mut Batch, bucket: &Bucket| {
+            batch.put(bucket, "a", "0123456789abcde").put(bucket, "b", "01234");
         };
         assert_eq!(try_batch(&moved), Ok(vec![3, 4]));
         assert_eq!(
-            try_batch(&|batch, bucket| drop(batch.put(bucket, "b", "0123456789").put(bucket, "a", "0123456789"))),
+            try_batch(&|batch, bucket| {
+                batch.put(bucket, "b", "0123456789").put(bucket, "a", "0123456789");
+            }),
             Ok(vec![5, 6])
         );
-        let one_more = |batch: &mut annals::Batch, bucket: &annals::Bucket| {
-            drop(batch.put(bucket, "a", "0123456789abcde").put(bucket, "b", "012345"))
+        let one_more = |batch: &mut Batch, bucket: &Bucket| {
+            batch.put(bucket, "a", "0123456789abcde").put(bucket, "b", "012345");
         };
         assert_eq!(try_batch(&one_more), Err(ErrorKind::BucketFull));
         // A value that the same batch pushes out again counts for nothing.
-        let for_a_moment = |batch: &mut annals::Batch, bucket: &annals::Bucket| {
-            drop(batch.put(bucket, "a", [7; 100]).put(bucket, "a", "0123456789"))
+        let for_a_moment = |batch: &mut Batch, bucket: &Bucket| {
+            batch.put(bucket, "a", [7; 100]).put(bucket, "a", "0123456789");
         };
         assert_eq!(try_batch(&for_a_moment), Ok(vec![7, 8]));
         // What its purge frees is there for its puts.
-        let replaced = |batch: &mut annals::Batch, bucket: &annals::Bucket| {
-            drop(batch.purge(bucket, "a", Revision::NONE).put(bucket, "a", "9876543210"))
+        let replaced = |batch: &mut Batch, bucket: &Bucket| {
+            batch.purge(bucket, "a", Revision::NONE).put(bucket, "a", "9876543210");
         };
         assert_eq!(try_batch(&replaced), Ok(vec![9, 10]));
         assert_eq!(bucket.status().bytes, 2 * (1 + 10 + ENTRY_BYTES));
