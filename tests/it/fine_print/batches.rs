@@ -5,7 +5,7 @@ use annals::{Batch, Bucket, BucketConfig, ErrorKind, Options, PutOptions, Revisi
 use crate::fixture::{Refused, ms, on_each_store, refused, ttl};
 
 /// Puts operations into a batch.
-type Fill = dyn Fn(&mut Batch, &Bucket);
+type Fill<'a> = dyn Fn(&mut Batch, &Bucket) + 'a;
 
 const INVALID: Refused = Refused { kind: ErrorKind::InvalidArgument, actual: None };
 
@@ -27,7 +27,7 @@ fn a_condition_on_a_key_that_the_batch_wrote_before_is_refused() {
     on_each_store(|store| {
         let bucket = store.depth(5);
         bucket.put("k", "1");
-        let conditions: [&Fill; 5] = [
+        let conditions: [&Fill<'_>; 5] = [
             &|batch, bucket| {
                 batch.update(bucket, "k", "3", Revision::from(1));
             },
@@ -148,7 +148,7 @@ fn a_batch_over_buckets_happens_in_all_of_them_or_in_none() {
 fn what_is_wrong_with_an_operation_is_told_by_the_commit_and_nothing_is_written() {
     on_each_store(|store| {
         let bucket = store.bucket(BucketConfig::new("b").max_value_size(3));
-        let fails = |kind: ErrorKind, spoil: &Fill| {
+        let fails = |kind: ErrorKind, spoil: &Fill<'_>| {
             let refusal = bucket.refusal(|bucket| {
                 let mut batch = store.store().batch();
                 batch.put(bucket, "a", "1");

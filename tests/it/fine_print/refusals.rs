@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, Probe, Refused, ms, on_each_store, refused, ttl};
 const TOO_LONG: &str = "0123456789a";
 
 /// A call whose answer does not matter.
-type Call = dyn Fn(&Bucket) -> Result<()>;
+type Call<'a> = dyn Fn(&Bucket) -> Result<()> + 'a;
 
 fn plain(kind: ErrorKind) -> Refused {
     Refused { kind, actual: None }
@@ -81,7 +81,7 @@ fn every_kind_of_write_refuses_a_bad_key_or_pattern_as_such() {
         let bucket = store.depth(2);
         bucket.put("k", "value");
         for key in ["", "a..b", "a b", ">", "*"] {
-            let calls: [&Call; 8] = [
+            let calls: [&Call<'_>; 8] = [
                 &|bucket| bucket.put_with(key, "value", ttl(1000)).map(drop),
                 &|bucket| bucket.create_with(key, "value", ttl(1000)).map(drop),
                 &|bucket| bucket.update_with(key, "value", 1.into(), ttl(1000)).map(drop),
@@ -116,7 +116,7 @@ fn a_value_of_exactly_the_limit_is_taken_by_every_kind_of_write() {
         handle.submit("k", fits, ttl(1000)).unwrap().wait().unwrap();
         store.store().batch().put(&handle, "k", fits).commit().unwrap();
         drop(handle);
-        let calls: [&Call; 5] = [
+        let calls: [&Call<'_>; 5] = [
             &|bucket| bucket.put_with("k", TOO_LONG, ttl(1000)).map(drop),
             &|bucket| bucket.update_with("k", TOO_LONG, 5.into(), ttl(1000)).map(drop),
             &|bucket| bucket.load([("k", TOO_LONG)]).map(drop),

@@ -7,7 +7,7 @@ use annals::{Batch, Bucket, BucketConfig, ErrorKind, Revision};
 use crate::fixture::{Fixture, Probe, Refused, ms, on_each_store, ttl};
 
 /// Puts operations into a batch.
-type Fill = dyn Fn(&mut Batch, &Bucket);
+type Fill<'a> = dyn Fn(&mut Batch, &Bucket) + 'a;
 
 const FULL: Refused = Refused { kind: ErrorKind::BucketFull, actual: None };
 /// What an entry counts beside key and value.
@@ -59,7 +59,7 @@ fn a_write_is_judged_by_what_it_pushes_out() {
 fn a_batch_is_judged_by_its_net() {
     on_each_store(|store| {
         let bucket = full(store, 1);
-        let try_batch = |fill: &Fill| {
+        let try_batch = |fill: &Fill<'_>| {
             let handle = bucket.handle();
             store.batch(|batch| fill(batch, &{ handle })).map_err(|error| error.kind())
         };
