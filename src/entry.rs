@@ -233,13 +233,18 @@ enum Repr {
     Pinned { owner: SharedBytes, start: usize, len: usize },
 }
 
-/// Values up to this length are copied out of a mapped file: cheaper than a shared count, and it pins nothing.
-const COPIED_VALUE_LEN_MAX: usize = 1024;
+/// Values up to this length are copied out of a mapped file or a memtable: cheaper than a shared count, and it pins nothing.
+pub(crate) const COPIED_VALUE_LEN_MAX: usize = 1024;
 
 impl Value {
     /// A value of its own.
     pub(crate) fn copy_of(bytes: &[u8]) -> Self {
         Self(Repr::Owned(bytes.into()))
+    }
+
+    /// The same bytes as others hold.
+    pub(crate) fn shared(bytes: &Arc<[u8]>) -> Self {
+        Self(Repr::Owned(Arc::clone(bytes)))
     }
 
     /// `len` bytes from `start` of `owner`, copied if small, shared if large. The range must lie inside `owner`.

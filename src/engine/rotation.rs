@@ -10,7 +10,6 @@ use super::leader::Leader;
 use super::tail::TailFile;
 use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
-use crate::memtable::Memtable;
 use crate::number::CommitNumber;
 use crate::view::Sealed;
 use crate::wal::{self, LogFile, RecordFields};
@@ -70,7 +69,7 @@ impl Core {
         let through = CommitNumber(leader.next.0 - 1);
         self.edit_view(|view| {
             let memtable = Arc::clone(&view.active);
-            view.active = Arc::new(Memtable::new(leader.next, memtable.visible(), self.settings.memtable_len));
+            view.active = Arc::new(memtable.successor(leader.next));
             view.active_log = leader.log.number();
             let sealed = Sealed { memtable, log: log.number(), through, buckets, next_bucket: leader.next_bucket };
             view.sealed.insert(0, Arc::new(sealed));

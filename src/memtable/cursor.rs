@@ -1,123 +1,146 @@
 //! A position among the visible entries of one bucket; owns its memtable, so that iterators are `'static`.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
-use super::{Memtable, Place, Stored};
+use super::Memtable;
+use super::arena::At;
+use super::entries::{Kept, Stored};
+use super::probe::Probe;
+use super::tree::{Position, Tree};
 use crate::entry::{Meta, Value};
 use crate::number::{BucketId, CommitNumber};
 
 /// Walks a bucket in order: key ascending, then newest first. Entries above `visible` are skipped.
+///
+/// It sees what was inserted up to `visible` before it was last sought with; `visible` must not be more than was published then, or
+/// nothing may be inserted any more.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     memtable: Arc<Memtable>,
     bucket: BucketId,
     visible: CommitNumber,
-    key: Vec<u8>,
-    current: Option<(CommitNumber, Meta, Value)>,
+    /// An order that nobody else uses, where the common one was not ready.
+    own: Option<Box<Tree>>,
+    current: Option<Current>,
 }
 
-/// The entry that a cursor is at.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    position: Position,
+    key: At,
+    entry: At,
+}
+
+/// The entry that a cursor is at, in place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CursorEntry<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) meta: Meta,
     pub(crate) value: &'a [u8],
-    kept: &'a Value,
+    kept: Kept<'a>,
 }
 
 impl CursorEntry<'_> {
     /// The value to keep.
     pub(crate) fn value(&self) -> Value {
-        self.kept.clone()
+        self.kept.to_value()
     }
-}
-
-/// Which way to look for the next visible entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Forward,
-    Backward,
 }
 
 impl Cursor {
     /// Positioned nowhere.
     pub(crate) const fn new(memtable: Arc<Memtable>, bucket: BucketId, visible: CommitNumber) -> Self {
-        Self { memtable, bucket, visible, key: Vec::new(), current: None }
+        Self { memtable, bucket, visible, own: None, current: None }
     }
 
     /// To the first entry whose key is at or above `key`.
     pub(crate) fn seek(&mut self, key: &[u8]) {
-        // Numbers sort newest first, so the greatest number stands before every entry of the key.
-        self.settle(key.to_vec(), Bound::Included(CommitNumber(u64::MAX)), Way::Forward);
+        self.prepare();
+        let position = self.tree().first_from(&self.memtable.entries, &Probe::new(self.bucket, key), true);
+        self.settle_forward(position);
     }
 
     /// To the last entry whose key is below `key`, or to the last of all.
     pub(crate) fn seek_before(&mut self, key: Option<&[u8]>) {
-        match key {
-            Some(key) => self.settle(key.to_vec(), Bound::Included(CommitNumber(u64::MAX)), Way::Backward),
-            None => {
-                let end = BucketId(self.bucket.0 + 1);
-                let found = self.at(end, &[], Bound::Excluded(CommitNumber(u64::MAX)), Way::Backward);
-                self.settle_at(found, Way::Backward);
-            }
-        }
+        self.prepare();
+        let probe = key.map_or_else(|| Probe::new(BucketId(self.bucket.0 + 1), &[]), |key| Probe::new(self.bucket, key));
+        let position = self.tree().last_before(&self.memtable.entries, &probe);
+        self.settle_backward(position);
     }
 
     /// To the next entry, which may be an older one of the same key.
     pub(crate) fn next(&mut self) {
-        if let Some((commit, ..)) = self.current {
-            let key = std::mem::take(&mut self.key);
-            self.settle(key, Bound::Excluded(commit), Way::Forward);
+        let Some(current) = self.current else { return };
+        let older = self.memtable.entries.entry(current.entry).and_then(Stored::older);
+        if let Some(older) = older {
+            self.current = Some(Current { entry: older.at(), ..current });
+            return;
         }
+        let position = self.tree().next(&self.memtable.entries, &current.position);
+        self.settle_forward(position);
     }
 
     /// To the entry before, which may be a newer one of the same key.
     pub(crate) fn prev(&mut self) {
-        if let Some((commit, ..)) = self.current {
-            let key = std::mem::take(&mut self.key);
-            self.settle(key, Bound::Excluded(commit), Way::Backward);
-        }
-    }
-
-    fn settle(&mut self, key: Vec<u8>, bound: Bound<CommitNumber>, way: Way) {
-        let found = self.at(self.bucket, &key, bound, way);
-        self.settle_at(found, way);
-    }
-
-    fn settle_at(&mut self, mut found: Option<(Vec<u8>, CommitNumber, Meta, Value)>, way: Way) {
-        self.current = None;
-        while let Some((key, commit, meta, value)) = found {
-            if commit <= self.visible {
-                self.current = Some((commit, meta, value));
-                self.key = key;
-                return;
-            }
-            found = self.at(self.bucket, &key, Bound::Excluded(commit), way);
-        }
-    }
-
-    fn at(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        bound: Bound<CommitNumber>,
-        way: Way,
-    ) -> Option<(Vec<u8>, CommitNumber, Meta, Value)> {
-        let (Bound::Included(commit) | Bound::Excluded(commit)) = bound else { return None };
-        let place = (bucket, key, commit);
-        let place: &dyn Place = &place;
-        let bound = if matches!(bound, Bound::Excluded(_)) { Bound::Excluded(place) } else { Bound::Included(place) };
+        let Some(current) = self.current else { return };
         let entries = &self.memtable.entries;
-        let entry = if way == Way::Forward { entries.lower_bound(bound) } else { entries.upper_bound(bound) };
-        let entry = entry.filter(|entry| entry.key().bucket == self.bucket)?;
-        let (slot, Stored { meta, value }) = (entry.key(), entry.value());
-        Some((slot.key.to_vec(), slot.commit, *meta, value.clone()))
+        let commit = entries.entry(current.entry).map_or(CommitNumber(u64::MAX), Stored::commit);
+        if let Some(newer) = entries.newer_visible(current.key, commit, self.visible) {
+            self.current = Some(Current { entry: newer.at(), ..current });
+            return;
+        }
+        let position = self.tree().prev(entries, &current.position);
+        self.settle_backward(position);
     }
 
     /// Where it stands, or `None` past either end.
     pub(crate) fn entry(&self) -> Option<CursorEntry<'_>> {
-        let (_, meta, value) = self.current.as_ref()?;
-        Some(CursorEntry { key: &self.key, meta: *meta, value, kept: value })
+        let current = self.current?;
+        let entry = self.memtable.entries.entry(current.entry)?;
+        let kept = entry.value();
+        let (_, key) = self.memtable.entries.key(current.key);
+        Some(CursorEntry { key, meta: entry.meta(), value: kept.bytes(), kept })
+    }
+
+    fn prepare(&mut self) {
+        let Memtable { sorted, entries, .. } = &*self.memtable;
+        self.current = None;
+        self.own = sorted.prepare(entries, self.visible, self.memtable.visible()).map(Box::new);
+    }
+
+    fn tree(&self) -> &Tree {
+        self.own.as_deref().unwrap_or_else(|| self.memtable.sorted.tree())
+    }
+
+    fn settle_forward(&mut self, mut from: Option<Position>) {
+        self.current = None;
+        let entries = &self.memtable.entries;
+        while let Some(position) = from {
+            let key = self.tree().key(&position);
+            if entries.bucket(key) != self.bucket {
+                return;
+            }
+            if let Some(entry) = entries.newest_visible(key, self.visible) {
+                self.current = Some(Current { position, key, entry: entry.at() });
+                return;
+            }
+            from = self.tree().next(entries, &position);
+        }
+    }
+
+    fn settle_backward(&mut self, mut from: Option<Position>) {
+        self.current = None;
+        let entries = &self.memtable.entries;
+        while let Some(position) = from {
+            let key = self.tree().key(&position);
+            if entries.bucket(key) != self.bucket {
+                return;
+            }
+            if let Some(entry) = entries.oldest_visible(key, self.visible) {
+                self.current = Some(Current { position, key, entry: entry.at() });
+                return;
+            }
+            from = self.tree().prev(entries, &position);
+        }
     }
 }

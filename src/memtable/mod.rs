@@ -1,4 +1,4 @@
-//! What was committed and is in no segment yet: one generation of entries, ordered, in memory.
+//! What was committed and is in no segment yet: one generation of entries in memory, by key and in order.
 //!
 //! Written by one thread at a time, the leader of `engine::commit`; read by any number. An entry is put in before it is visible: readers
 //! pass the commit number up to which they may see, which is [`Memtable::visible`] of the *active* memtable of the view that they hold
@@ -6,36 +6,49 @@
 //!
 //! Order: bucket, key as unsigned bytes, newest commit first, as in every other source of a merge.
 //!
-//! The form is `crossbeam_skiplist`: ordered, and readers take no lock that a writer holds. It is the first form behind this interface,
-//! chosen for being plain; it counts references per node, and a faster one may take its place. This module does not decide what is
-//! visible, expired or trimmed, and knows nothing of logs and files.
+//! # Form
+//!
+//! Keys and entries lie in an arena, those of one key in a chain from newest to oldest ([`entries`]). A hash table leads to a key
+//! ([`slots`]), a B-tree puts the keys in order once somebody asks for it ([`sorted`], [`tree`]). All of it only grows, and goes at once.
+//!
+//! Readers take no lock, touch no shared counter and allocate nothing in [`Memtable::with_newest`]. What they find is published by three
+//! words, each released after everything that it leads to was written, and acquired by the readers: the newest entry of a key, the slot of
+//! a key, and in the tree a node's order or child ([`entries`], [`tree`] say why that is enough). `visible` is stored after all
+//! of them, also with release: who has loaded it finds all that it covers.
+//!
+//! This module does not decide what is visible, expired or trimmed, and knows nothing of logs and files.
 
+mod arena;
 mod cursor;
+mod entries;
+mod large;
+mod node;
+mod probe;
+mod slots;
+mod sorted;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub(crate) use cursor::Cursor;
 
-use std::borrow::Borrow;
-use std::cmp::Reverse;
 use std::fmt;
-use std::ops::Bound;
 
-use crossbeam_skiplist::SkipMap;
-
+use self::entries::{Entries, Kept};
+use self::slots::Slots;
+use self::sorted::Sorted;
 use crate::entry::{Meta, Value};
 use crate::env::sync::{AtomicU64, Ordering};
 use crate::number::{BucketId, CommitNumber};
 
-/// What an entry costs beside its key and value, about: node, slot, value header.
-const ENTRY_OVERHEAD: u64 = 160;
-
 /// One generation.
 pub(crate) struct Memtable {
-    entries: SkipMap<Slot, Stored>,
+    entries: Entries,
+    slots: Slots,
+    sorted: Sorted,
     visible: AtomicU64,
     first: CommitNumber,
-    bytes: AtomicU64,
+    capacity: u64,
 }
 
 /// An entry, in place.
@@ -44,97 +57,37 @@ pub(crate) struct Found<'a> {
     pub(crate) commit: CommitNumber,
     pub(crate) meta: Meta,
     pub(crate) value: &'a [u8],
-    kept: &'a Value,
+    kept: Kept<'a>,
 }
 
 impl Found<'_> {
     /// The value to keep.
     pub(crate) fn to_value(self) -> Value {
-        self.kept.clone()
-    }
-}
-
-/// Where an entry stands in the order.
-struct Slot {
-    bucket: BucketId,
-    key: Box<[u8]>,
-    commit: CommitNumber,
-}
-
-struct Stored {
-    meta: Meta,
-    value: Value,
-}
-
-/// A place in the order, by reference: lets a lookup compare against a slot without owning its key.
-trait Place {
-    fn place(&self) -> (BucketId, &[u8], Reverse<CommitNumber>);
-}
-
-impl Place for Slot {
-    fn place(&self) -> (BucketId, &[u8], Reverse<CommitNumber>) {
-        (self.bucket, &self.key, Reverse(self.commit))
-    }
-}
-
-impl Place for (BucketId, &[u8], CommitNumber) {
-    fn place(&self) -> (BucketId, &[u8], Reverse<CommitNumber>) {
-        (self.0, self.1, Reverse(self.2))
-    }
-}
-
-impl PartialEq for dyn Place + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
-    }
-}
-
-impl Eq for dyn Place + '_ {}
-
-impl PartialOrd for dyn Place + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for dyn Place + '_ {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.place().cmp(&other.place())
-    }
-}
-
-impl<'a> Borrow<dyn Place + 'a> for Slot {
-    fn borrow(&self) -> &(dyn Place + 'a) {
-        self
-    }
-}
-
-impl PartialEq for Slot {
-    fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
-    }
-}
-
-impl Eq for Slot {}
-
-impl PartialOrd for Slot {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Slot {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.place().cmp(&other.place())
+        self.kept.to_value()
     }
 }
 
 impl Memtable {
     /// An empty generation whose commits start at `first`, with everything up to `visible` already visible elsewhere. `capacity` is about
-    /// how many bytes it is meant for; it takes more, at the price of slower lookups.
+    /// how many bytes it is meant for; it takes more, in ever larger pieces.
     pub(crate) fn new(first: CommitNumber, visible: CommitNumber, capacity: u64) -> Self {
-        let _ = capacity;
-        Self { entries: SkipMap::new(), visible: AtomicU64::new(visible.0), first, bytes: AtomicU64::new(0) }
+        Self::with_order(first, visible, capacity, false)
+    }
+
+    /// The empty generation after this one, which takes commits from `first` on.
+    pub(crate) fn successor(&self, first: CommitNumber) -> Self {
+        Self::with_order(first, self.visible(), self.capacity, self.sorted.is_used())
+    }
+
+    fn with_order(first: CommitNumber, visible: CommitNumber, capacity: u64, is_kept: bool) -> Self {
+        Self {
+            entries: Entries::new(capacity),
+            slots: Slots::new(capacity),
+            sorted: Sorted::new(capacity, is_kept),
+            visible: AtomicU64::new(visible.0),
+            first,
+            capacity,
+        }
     }
 
     /// No commit before this one is in here.
@@ -150,23 +103,30 @@ impl Memtable {
     /// Makes everything up to `commit` visible; its entries must be in.
     pub(crate) fn publish(&self, commit: CommitNumber) {
         assert!(self.visible() <= commit, "visibility went back");
+        self.sorted.keep_up(&self.entries, commit);
         self.visible.store(commit.0, Ordering::Release);
     }
 
-    /// Adds an entry; commits of one key must rise. `hash` is the key's, by the store's hasher.
+    /// Adds an entry; commits of one key must rise. `hash` is the key's, by the store's hasher. Only one thread at a time may do this.
     pub(crate) fn insert(&self, bucket: BucketId, key: &[u8], hash: u64, commit: CommitNumber, meta: Meta, value: &[u8]) {
-        let _ = hash;
-        self.bytes.fetch_add(key.len() as u64 + value.len() as u64 + ENTRY_OVERHEAD, Ordering::Relaxed);
-        self.entries.insert(Slot { bucket, key: key.into(), commit }, Stored { meta, value: Value::copy_of(value) });
+        match self.slots.find(hash, |at| self.entries.is_key(at, bucket, key)) {
+            Ok(at) => self.entries.add_entry(at, commit, &meta, value),
+            Err(vacant) => {
+                let at = self.entries.add_key(bucket, key, commit, &meta, value);
+                self.slots.fill(&vacant, at);
+                self.entries.announce(at);
+            }
+        }
     }
 
-    /// Memory taken, about.
+    /// Memory taken: keys, entries, values, the hash table as far as it was touched, the order as far as it was asked for. What is there
+    /// without any entry, about 10 KiB, is not counted.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.entries.bytes() + self.slots.bytes() + self.sorted.bytes()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.slots.filled() == 0
     }
 
     /// Hands the key's newest entry at or below `visible` to `read`, in place.
@@ -178,13 +138,10 @@ impl Memtable {
         visible: CommitNumber,
         read: impl FnOnce(Found<'_>) -> T,
     ) -> Option<T> {
-        let _ = hash;
-        let wanted = (bucket, key, visible);
-        let entry = self.entries.lower_bound(Bound::Included(&wanted as &dyn Place))?;
-        let slot = entry.key();
-        let stored = entry.value();
-        let found = || Found { commit: slot.commit, meta: stored.meta, value: &stored.value, kept: &stored.value };
-        (slot.bucket == bucket && *slot.key == *key).then(|| read(found()))
+        let at = self.slots.find(hash, |at| self.entries.is_key(at, bucket, key)).ok()?;
+        let entry = self.entries.newest_visible(at, visible)?;
+        let kept = entry.value();
+        Some(read(Found { commit: entry.commit(), meta: entry.meta(), value: kept.bytes(), kept }))
     }
 }
 
