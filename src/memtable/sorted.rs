@@ -91,6 +91,12 @@ impl Sorted {
         Some(own)
     }
 
+    /// Keeps everybody from adding.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> crate::env::sync::MutexGuard<'_, Vec<At>> {
+        self.adding.lock()
+    }
+
     /// Brings all keys in the tree, among them those of all commits up to `commit`; unless somebody else is about it.
     fn add(&self, entries: &Entries, commit: CommitNumber) -> bool {
         let Some(mut keys) = self.adding.try_lock() else { return false };
@@ -135,10 +141,9 @@ fn extend(tree: &Tree, entries: &Entries, keys: &mut [At]) {
 /// Sorts by eight bytes behind what all have in common; those with the same eight again, by what comes after.
 fn sort(entries: &Entries, keys: &mut [At]) {
     let mut heads: Vec<(u64, At)> = keys.iter().map(|key| (0, *key)).collect();
-    let mut unsorted = vec![0..heads.len()];
-    while let Some(range) = unsorted.pop() {
-        let start = range.start;
-        let part = &mut heads[range];
+    let mut unsorted = vec![(0, heads.len())];
+    while let Some((start, end)) = unsorted.pop() {
+        let part = &mut heads[start..end];
         let probe = |at| Probe::at(entries, at);
         let first = probe(part[0].1);
         let (mut skip, mut shortest) = (first.len(), first.len());
@@ -151,15 +156,15 @@ fn sort(entries: &Entries, keys: &mut [At]) {
             *head = probe(*key).head(skip);
         }
         part.sort_unstable_by_key(|(head, _)| *head);
-        let mut end = start;
+        let mut start = start;
         for equal in part.chunk_by_mut(|one, other| one.0 == other.0) {
-            let range = end..end + equal.len();
-            end = range.end;
+            let end = start + equal.len();
             if equal.len() <= COMPARED_MAX || shortest < skip + 8 {
                 equal.sort_unstable_by(|(_, one), (_, other)| probe(*one).compare(&probe(*other)));
             } else {
-                unsorted.push(range);
+                unsorted.push((start, end));
             }
+            start = end;
         }
     }
     for (key, (_, sorted)) in keys.iter_mut().zip(&heads) {

@@ -49,6 +49,14 @@ struct Step {
     upper: At,
 }
 
+/// Two nodes in place of one, and the key that parts them.
+#[derive(Clone, Copy, Debug)]
+struct Halves {
+    lower: At,
+    separator: At,
+    upper: At,
+}
+
 impl Tree {
     /// An empty one, whose memory comes in chunks that fit a memtable of `capacity` bytes.
     pub(super) fn new(capacity: u64) -> Self {
@@ -185,8 +193,18 @@ impl Tree {
         }
         let mut slots = [slot; KEYS_MAX + 1];
         fill_with(&mut slots, node.slots(order), leaf.index, slot);
-        let (lower, separator, upper) = self.split(entries, leaf, 0, &slots);
-        self.replace_child(entries, inner, lower, separator, upper);
+        let mut halves = self.split(entries, leaf, 0, &slots);
+        let mut path = inner;
+        while let Some((parent, above)) = path.split_last() {
+            match self.replace_child(entries, parent, &halves) {
+                None => return,
+                Some(of_parent) => halves = of_parent,
+            }
+            path = above;
+        }
+        let level = self.node(halves.lower).level() + 1;
+        let slot = Slot { head: Probe::at(entries, halves.separator).head(0), key: halves.separator, child: halves.upper };
+        self.root.store(self.new_node(level, 0, halves.lower, &[slot]), Ordering::Release);
     }
 
     /// The nodes from the root to the leaf where `probe` belongs; the leaf's index is the rank.
@@ -214,8 +232,8 @@ impl Tree {
         unreachable!("a tree of {LEVELS_MAX} levels has more nodes than there are places")
     }
 
-    /// Two nodes for the one at `step`, which had no room for the last of `slots`; with the key that parts them.
-    fn split(&self, entries: &Entries, step: &Step, first_child: At, slots: &[Slot; KEYS_MAX + 1]) -> (At, At, At) {
+    /// Two nodes for the one at `step`, which had no room for the last of `slots`.
+    fn split(&self, entries: &Entries, step: &Step, first_child: At, slots: &[Slot; KEYS_MAX + 1]) -> Halves {
         let (level, old_skip) = (self.node(step.node).level(), self.node(step.node).skip());
         // Keys that come in order leave full nodes behind.
         let cut = if step.index == KEYS_MAX { KEYS_MAX - 1 } else { slots.len() / 2 };
@@ -229,33 +247,33 @@ impl Tree {
             }
             self.new_node(level, skip, first_child, &with_heads(entries, slots, skip))
         };
-        (make(step.lower, separator, first_child, &slots[..cut]), separator, make(separator, step.upper, upper_child, upper))
+        Halves {
+            lower: make(step.lower, separator, first_child, &slots[..cut]),
+            separator,
+            upper: make(separator, step.upper, upper_child, upper),
+        }
     }
 
-    /// Puts two nodes in place of the child that was taken in the last node of `path`.
-    fn replace_child(&self, entries: &Entries, path: &[Step], lower: At, separator: At, upper: At) {
-        let Some((parent, above)) = path.split_last() else {
-            let level = self.node(lower).level() + 1;
-            let slot = Slot { head: Probe::at(entries, separator).head(0), key: separator, child: upper };
-            return self.root.store(self.new_node(level, 0, lower, &[slot]), Ordering::Release);
-        };
+    /// Puts two nodes in place of the child that was taken at `parent`; answers with two for the parent if it had no room.
+    fn replace_child(&self, entries: &Entries, parent: &Step, halves: &Halves) -> Option<Halves> {
         let node = self.node(parent.node);
         let order = node.order();
-        let slot = Slot { head: Probe::at(entries, separator).head(node.skip()), key: separator, child: upper };
+        let head = Probe::at(entries, halves.separator).head(node.skip());
+        let slot = Slot { head, key: halves.separator, child: halves.upper };
         if order.len() < KEYS_MAX {
             // In this order: a reader that finds the lower node finds that the order has changed.
             node.insert(parent.index, slot);
-            return node.set_child(order, parent.index, lower);
+            node.set_child(order, parent.index, halves.lower);
+            return None;
         }
         let mut slots = [slot; KEYS_MAX + 1];
         fill_with(&mut slots, node.slots(order), parent.index, slot);
         let mut first_child = node.child(order, 0);
         match parent.index.checked_sub(1) {
-            Some(rank) => slots[rank].child = lower,
-            None => first_child = lower,
+            Some(rank) => slots[rank].child = halves.lower,
+            None => first_child = halves.lower,
         }
-        let (lower, separator, upper) = self.split(entries, parent, first_child, &slots);
-        self.replace_child(entries, above, lower, separator, upper);
+        Some(self.split(entries, parent, first_child, &slots))
     }
 
     fn new_node(&self, level: usize, skip: usize, first_child: At, slots: &[Slot]) -> At {
