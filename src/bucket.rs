@@ -8,11 +8,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::BucketConfig;
-use crate::engine::{Engine, EntryScan, KeyScan};
-use crate::entry::{Entry, Operation, Value};
+use crate::engine::Engine;
+use crate::entry::{Entry, Value};
 use crate::error::Result;
-use crate::key::{Key, check_key};
+use crate::key::check_key;
 use crate::number::{BucketId, Revision};
+use crate::scan::{Entries, History, KeyRange, Keys, KeysOptions};
+use crate::snapshot::{BucketSnapshot, value_of};
+use crate::status::{BucketEstimate, BucketStatus};
 use crate::subject::Pattern;
 
 /// A bucket: keys with values, revisions and history. Clones share it; it is `Send` and `Sync`.
@@ -21,51 +24,6 @@ pub struct Bucket {
     engine: Arc<Engine>,
     id: BucketId,
     name: Arc<str>,
-}
-
-/// What a bucket is and holds at one moment; see [`Bucket::status`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BucketStatus {
-    /// Its configuration.
-    pub config: BucketConfig,
-    /// The revision of its newest entry, or of the last one that it ever had; [`Revision::NONE`] if it never had any.
-    pub last_revision: Revision,
-    /// How many keys hold a value.
-    pub live_keys: u64,
-    /// How many entries are retained: values and markers, history included.
-    pub values: u64,
-    /// Bytes of what is retained: key + value + 32 for each entry.
-    pub bytes: u64,
-}
-
-/// Which keys [`Bucket::keys_with`] lists.
-#[derive(Clone, Debug, Default)]
-pub struct KeysOptions {
-    filters: Vec<String>,
-    markers: bool,
-}
-
-impl KeysOptions {
-    /// All keys that hold a value.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a pattern: a key is listed if any of the patterns matches it.
-    #[must_use]
-    pub fn filter(mut self, pattern: impl Into<String>) -> Self {
-        self.filters.push(pattern.into());
-        self
-    }
-
-    /// Whether to list keys whose newest entry is a marker, too.
-    #[must_use]
-    pub const fn markers(mut self, include: bool) -> Self {
-        self.markers = include;
-        self
-    }
 }
 
 impl Bucket {
@@ -93,32 +51,70 @@ impl Bucket {
     /// # Errors
     /// `BucketNotFound`, `Closed`.
     pub fn config(&self) -> Result<BucketConfig> {
-        Ok(BucketConfig::from_spec(self.engine.bucket_spec(self.id)?))
+        self.engine.read(self.id, |reader| Ok(BucketConfig::from_spec(reader.spec().clone())))
     }
 
-    /// What the bucket is and holds. Reads every entry of the bucket but no values.
+    /// What the bucket is and holds, exactly, as of a commit that it names. Reads every entry of the bucket but no values.
+    ///
+    /// ```
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b").history(2))?;
+    /// bucket.put("a", "1")?;
+    /// bucket.delete("a")?;
+    /// let status = bucket.status()?;
+    /// assert_eq!((status.live_keys, status.values, status.bytes), (0, 2, 33 + 1 + 33));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `BucketNotFound`, `Closed`, `Corrupt`, `Io`.
     pub fn status(&self) -> Result<BucketStatus> {
-        let counts = self.engine.count(self.id)?;
-        Ok(BucketStatus {
-            config: BucketConfig::from_spec(counts.spec),
-            last_revision: counts.last_revision,
-            live_keys: counts.live_keys,
-            values: counts.entries,
-            bytes: counts.bytes,
-        })
+        self.snapshot()?.status()
+    }
+
+    /// What is known of the bucket without reading it: costs a look at each segment file's directory, which is in memory.
+    ///
+    /// ```
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// let revision = bucket.put("a", "1")?;
+    /// assert_eq!(bucket.estimate()?.last_revision, revision);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `BucketNotFound`, `Closed`.
+    pub fn estimate(&self) -> Result<BucketEstimate> {
+        self.engine.read(self.id, |reader| Ok(BucketEstimate::new(reader.estimate())))
+    }
+
+    /// The bucket as it is now, read-only, to keep while it changes. Costs nothing per entry, and nobody waits for it.
+    ///
+    /// ```
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// bucket.put("a", "1")?;
+    /// let before = bucket.snapshot()?;
+    /// bucket.purge_all()?;
+    /// assert_eq!(before.get("a")?.unwrap(), *b"1");
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `BucketNotFound`, `Closed`.
+    pub fn snapshot(&self) -> Result<BucketSnapshot> {
+        Ok(BucketSnapshot::new(self.engine.moment(self.id)?, Arc::clone(&self.name)))
     }
 
     /// The key's value, or `None` if it has none.
     ///
     /// # Errors
     /// `InvalidKey`, `BucketNotFound`, `Corrupt`, `Io`, `Closed`.
+    #[inline]
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<Value>> {
         let key = key.as_ref();
         check_key(key)?;
-        self.engine.get(self.id, key.as_bytes())
+        self.engine.read(self.id, |reader| reader.get(key.as_bytes()))
     }
 
     /// Hands the key's value to `read` in place, without a copy; `None` if it has none. `read` must not write to the store.
@@ -132,12 +128,40 @@ impl Bucket {
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
+    /// ```
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// bucket.put("a", "12345")?;
+    /// assert_eq!(bucket.get_with("a", <[u8]>::len)?, Some(5));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`get`](Bucket::get).
+    #[inline]
     pub fn get_with<T>(&self, key: impl AsRef<str>, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
         let key = key.as_ref();
         check_key(key)?;
-        self.engine.get_with(self.id, key.as_bytes(), read)
+        self.engine.read(self.id, |reader| reader.get_with(key.as_bytes(), read))
+    }
+
+    /// The values of several keys at one moment, in the order in which they are asked for; `None` for each that has none.
+    ///
+    /// ```
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// bucket.put("a", "1")?;
+    /// bucket.put("b", "2")?;
+    /// let values = bucket.get_many(["b", "c", "a"])?;
+    /// let found: Vec<_> = values.iter().map(|value| value.as_deref()).collect();
+    /// assert_eq!(found, [Some(&b"2"[..]), None, Some(b"1")]);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get`](Bucket::get); the first that any key gives.
+    pub fn get_many<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Value>>> {
+        self.snapshot()?.get_many(keys)
     }
 
     /// The key's newest entry, value or marker; `None` if it has none.
@@ -147,7 +171,7 @@ impl Bucket {
     pub fn entry(&self, key: impl AsRef<str>) -> Result<Option<Entry>> {
         let key = key.as_ref();
         check_key(key)?;
-        self.engine.entry(self.id, key.as_bytes())
+        self.engine.read(self.id, |reader| reader.entry(key.as_bytes()))
     }
 
     /// The value that `revision` gave to `key`, if it is still retained; `None` too where that revision is a marker or another key's.
@@ -156,7 +180,7 @@ impl Bucket {
     /// # Errors
     /// As [`get`](Bucket::get).
     pub fn get_at(&self, key: impl AsRef<str>, revision: Revision) -> Result<Option<Value>> {
-        Ok(self.entry_at(key, revision)?.filter(|entry| entry.operation() == Operation::Put).map(Entry::into_value))
+        Ok(value_of(self.entry_at(key, revision)?))
     }
 
     /// The entry, value or marker, that `revision` denotes, if it is `key`'s and still retained. [`Revision::NONE`] asks for the newest.
@@ -166,10 +190,45 @@ impl Bucket {
     pub fn entry_at(&self, key: impl AsRef<str>, revision: Revision) -> Result<Option<Entry>> {
         let key = key.as_ref();
         check_key(key)?;
-        if revision == Revision::NONE {
-            return self.engine.entry(self.id, key.as_bytes());
-        }
-        self.engine.entry_at(self.id, key.as_bytes(), revision)
+        self.engine.read(self.id, |reader| reader.entry_at(key.as_bytes(), revision))
+    }
+
+    /// The value that `key` had when `revision` was the bucket's newest; `None` if it had none. A revision that the bucket has not reached
+    /// yet asks for the present.
+    ///
+    /// Never a guess: where history that was trimmed would have to be known, the answer is an error.
+    ///
+    /// ```
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b").history(2))?;
+    /// use annals::{ErrorKind, Revision};
+    ///
+    /// for value in ["one", "two", "three"] {
+    ///     bucket.put("k", value)?;
+    /// }
+    /// bucket.put("other", "four")?;
+    /// assert_eq!(bucket.get_as_of("k", Revision::from(2))?.unwrap(), *b"two");
+    /// assert_eq!(bucket.get_as_of("other", Revision::from(3))?, None);
+    /// let error = bucket.get_as_of("k", Revision::from(1)).unwrap_err();
+    /// assert_eq!((error.kind(), error.floor()), (ErrorKind::Compacted, Some(Revision::from(2))));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Compacted` if retention, expiry or a purge has removed what the answer would depend on; [`Error::floor`](crate::Error::floor)
+    /// is the next revision that can be asked for. And those of [`get`](Bucket::get).
+    pub fn get_as_of(&self, key: impl AsRef<str>, revision: Revision) -> Result<Option<Value>> {
+        Ok(value_of(self.entry_as_of(key, revision)?))
+    }
+
+    /// The same, as an entry: a key that was deleted then answers with its marker.
+    ///
+    /// # Errors
+    /// As [`get_as_of`](Bucket::get_as_of).
+    pub fn entry_as_of(&self, key: impl AsRef<str>, revision: Revision) -> Result<Option<Entry>> {
+        let key = key.as_ref();
+        check_key(key)?;
+        self.engine.read(self.id, |reader| reader.entry_as_of(key.as_bytes(), revision))
     }
 
     /// The retained entries of a key, oldest first, markers included; or of all keys that a pattern matches (`*` one token, `>` the
@@ -182,15 +241,55 @@ impl Bucket {
     /// `InvalidKey` for a bad pattern, and those of [`get`](Bucket::get).
     pub fn history(&self, pattern: impl AsRef<str>) -> Result<History> {
         let pattern = Pattern::parse(pattern.as_ref())?;
-        Ok(History { scan: self.engine.history(self.id, &pattern)? })
+        self.engine.read(self.id, |reader| reader.history(&pattern).map(History::new))
     }
 
-    /// All keys that hold a value, in byte order, as of this call. Reads as it is iterated.
+    /// The newest entry of each key in a range that holds a value, in byte order and from either end, as of this call. Reads as it is
+    /// iterated. The ends of the range may be any texts.
+    ///
+    /// ```
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// for key in ["2024-01", "2024-02", "2024-03", "2025-01"] {
+    ///     bucket.put(key, "...")?;
+    /// }
+    /// let latest = bucket.range("2024-02".."2025")?.next_back().unwrap()?;
+    /// assert_eq!(latest.key().as_str(), "2024-03");
+    /// assert_eq!(bucket.range("2024-02"..)?.count(), 3);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `BucketNotFound`, `Closed`; what comes later, `Corrupt` and `Io`, the iterator yields.
+    pub fn range(&self, range: impl KeyRange) -> Result<Entries> {
+        Ok(self.snapshot()?.range(range))
+    }
+
+    /// [`range`](Bucket::range) over the keys that begin with `prefix`, which may be any text: `"eu."`, or half a token.
+    ///
+    /// ```
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// bucket.put("eu.1", "a")?;
+    /// bucket.put("eu.2", "b")?;
+    /// bucket.put("us.1", "c")?;
+    /// let values: Vec<_> = bucket.prefix("eu.")?.rev().map(|entry| Ok(entry?.into_value())).collect::<annals::Result<_>>()?;
+    /// assert_eq!(values, [*b"b", *b"a"]);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`range`](Bucket::range).
+    pub fn prefix(&self, prefix: impl AsRef<str>) -> Result<Entries> {
+        Ok(self.snapshot()?.prefix(prefix))
+    }
+
+    /// All keys that hold a value, in byte order and from either end, as of this call. Reads as it is iterated, and no values.
     ///
     /// # Errors
     /// `BucketNotFound`, `Closed`.
     pub fn keys(&self) -> Result<Keys> {
-        self.keys_with(KeysOptions::new())
+        Ok(self.snapshot()?.keys())
     }
 
     /// The keys that `options` ask for, in byte order, each once, as of this call. Reads as it is iterated; only the range of keys that
@@ -199,8 +298,7 @@ impl Bucket {
     /// # Errors
     /// `InvalidKey` for a bad pattern, `BucketNotFound`, `Closed`.
     pub fn keys_with(&self, options: KeysOptions) -> Result<Keys> {
-        let filters = options.filters.iter().map(|pattern| Pattern::parse(pattern)).collect::<Result<Vec<_>>>()?;
-        Ok(Keys { scan: self.engine.keys(self.id, filters, options.markers)? })
+        self.snapshot()?.keys_with(options)
     }
 }
 
@@ -209,41 +307,3 @@ impl fmt::Debug for Bucket {
         formatter.debug_struct("Bucket").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
     }
 }
-
-/// The retained entries of one key or pattern; see [`Bucket::history`]. Owns what it needs; `len` tells how many are still to come.
-#[derive(Debug)]
-pub struct History {
-    scan: EntryScan,
-}
-
-impl Iterator for History {
-    type Item = Result<Entry>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.scan.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.scan.len(), Some(self.scan.len()))
-    }
-}
-
-impl ExactSizeIterator for History {}
-
-impl std::iter::FusedIterator for History {}
-
-/// Keys in byte order; see [`Bucket::keys`]. Owns what it needs; after an error it ends.
-#[derive(Debug)]
-pub struct Keys {
-    scan: KeyScan,
-}
-
-impl Iterator for Keys {
-    type Item = Result<Key>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.scan.next()
-    }
-}
-
-impl std::iter::FusedIterator for Keys {}

@@ -147,6 +147,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_floor(mut self, floor: Revision) -> Self {
+        self.0.floor = Some(floor);
+        self
+    }
+
     pub(crate) fn with_durable_commit(mut self, commit: CommitNumber) -> Self {
         self.0.durable_commit = Some(commit);
         self
@@ -191,7 +196,7 @@ impl Error {
         self.0.durable_commit
     }
 
-    /// The oldest revision that can still be asked for, when the past was trimmed.
+    /// When the past that was asked for has been trimmed: the revision from which on it has not been.
     #[must_use]
     pub fn floor(&self) -> Option<Revision> {
         self.0.floor

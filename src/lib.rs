@@ -74,6 +74,9 @@ pub(crate) mod engine;
 pub(crate) mod batch;
 pub(crate) mod bucket;
 pub(crate) mod config;
+pub(crate) mod scan;
+pub(crate) mod snapshot;
+pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod ticket;
 
@@ -82,7 +85,7 @@ pub(crate) mod ticket;
 pub mod testing;
 
 pub use batch::Batch;
-pub use bucket::{Bucket, BucketStatus, History, Keys, KeysOptions, Loaded, Matched};
+pub use bucket::{Bucket, Loaded, Matched};
 pub use config::{BucketConfig, Compression, Options, PutOptions};
 pub use durability::Durability;
 pub use entry::{Entry, Operation, Reason, Value};
@@ -90,5 +93,8 @@ pub use error::{Error, ErrorKind, Outcome, Result};
 pub use key::Key;
 pub use number::{CommitNumber, Revision};
 pub use report::{RecoveryReport, StoreStatus, TornTail, VerifyReport};
+pub use scan::{Entries, EntryRef, History, KeyRange, Keys, KeysOptions};
+pub use snapshot::{BucketSnapshot, Snapshot};
+pub use status::{BucketEstimate, BucketStatus};
 pub use store::Store;
 pub use ticket::Ticket;

@@ -78,6 +78,14 @@ impl Rules<'_> {
         self.max_age != 0 && self.is_past(meta.created.saturating_add(self.max_age), meta.revision)
     }
 
+    /// Whether a key's newest entry counts for no more reason than that it is there. What this does not say of it, a [`Judge`] does.
+    #[inline]
+    pub(crate) fn is_plain(&self, newest: &Meta) -> bool {
+        let is_judged = self.max_age != 0 || !self.eras.is_empty() || newest.deadline != 0;
+        let is_shown = self.floor < newest.revision && !newest.flags.is_dropped() && !newest.flags.has(Flags::STUB);
+        !is_judged && is_shown
+    }
+
     /// Whether the entry's own deadline has passed.
     fn is_expired(&self, meta: &Meta) -> bool {
         meta.deadline != 0 && self.is_past(meta.deadline, meta.revision)
@@ -133,7 +141,6 @@ impl<'a> Judge<'a> {
 
     /// Whether something older than the last visible entry was, or may have been, removed other than by a purge of the whole
     /// bucket. Final once all entries of the key have been judged, or one was [`Sight::End`].
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     pub(crate) fn is_trimmed(&self) -> bool {
         self.is_trimmed
     }
@@ -141,7 +148,6 @@ impl<'a> Judge<'a> {
 
 /// The answer to "what was this key when that revision was the bucket's newest".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
 pub(crate) enum Past {
     /// The entry at this index of what was asked about: a value or a marker.
     Entry(usize),
@@ -153,7 +159,6 @@ pub(crate) enum Past {
 
 /// Looks up the past of a key among all its entries, newest first. `revision` must lie below the bucket's last one (else it is
 /// the present that is asked for); `floor` is the bucket's floor for such reads, see [`Removed::leaves_nothing`].
-#[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
 pub(crate) fn as_of(rules: &Rules<'_>, entries: impl IntoIterator<Item = Meta>, revision: Revision, floor: Revision) -> Past {
     let mut judge = Judge::new(rules);
     let is_compacted = |is_trimmed| is_trimmed || revision <= rules.floor.max(floor);

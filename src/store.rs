@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::number::CommitNumber;
 use crate::report::{RecoveryReport, StoreStatus, VerifyReport};
+use crate::snapshot::Snapshot;
 
 /// A store: one directory, many buckets. Clones share it; it is `Send` and `Sync`.
 ///
@@ -140,7 +141,28 @@ impl Store {
     /// # Errors
     /// `Closed`.
     pub fn buckets(&self) -> Result<Vec<String>> {
-        self.engine.bucket_names()
+        Ok(self.engine.store_moment()?.bucket_names())
+    }
+
+    /// The whole store as it is now, read-only, to keep while it changes: all buckets as of one commit. Costs nothing per bucket or
+    /// entry, and nobody waits for it.
+    ///
+    /// ```
+    /// use annals::{BucketConfig, Store};
+    /// let store = Store::in_memory()?;
+    /// let (a, b) = (store.create_bucket(BucketConfig::new("a"))?, store.create_bucket(BucketConfig::new("b"))?);
+    /// a.put("k", "1")?;
+    /// let snapshot = store.snapshot()?;
+    /// b.put("k", "2")?;
+    /// assert_eq!(snapshot.bucket("b")?.get("k")?, None);
+    /// assert_eq!(snapshot.bucket("a")?.get("k")?.unwrap(), *b"1");
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.engine.store_moment().map(Snapshot::new)
     }
 
     /// Deletes a bucket with all that it holds. Handles of it answer `BucketNotFound` from then on, also when a bucket of the same name
@@ -197,7 +219,7 @@ impl Store {
     }
 
     /// Writes all that is in memory to segments, marks the store as cleanly closed and releases its lock, for every clone of the
-    /// handle. Values and iterators that are held stay readable; every other call answers `Closed`.
+    /// handle. Values, iterators and snapshots that are held stay readable; every other call answers `Closed`.
     ///
     /// # Errors
     /// `NoSpace`, `Io`, `Poisoned`; the store is closed all the same, and the next open replays the log.

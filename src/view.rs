@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::env::sync::{AtomicU64, Ordering};
 use crate::manifest::BucketState;
 use crate::memtable::{self, Memtable};
-use crate::merge::{Merge, Source};
+use crate::merge::{Backward, Merge, Source};
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::retention::Rules;
 use crate::run::{self, Run};
@@ -90,10 +90,20 @@ impl View {
 
     /// Everything of one bucket up to `visible`, in order.
     pub(crate) fn merge(&self, bucket: BucketId, visible: CommitNumber) -> Merge {
-        let memtables =
-            self.memtables().map(|memtable| Source::Memtable(memtable::Cursor::new(Arc::clone(memtable), bucket, visible)));
-        let runs = self.runs.iter().map(|run| Source::Run(run::Cursor::new(Arc::clone(run), bucket)));
-        Merge::new(memtables.chain(runs).collect())
+        Merge::new(self.sources(bucket, visible))
+    }
+
+    /// The same from the end.
+    pub(crate) fn backward(&self, bucket: BucketId, visible: CommitNumber) -> Backward {
+        Backward::new(self.sources(bucket, visible))
+    }
+
+    /// Newest first. What is empty now has nothing up to `visible` later either.
+    fn sources(&self, bucket: BucketId, visible: CommitNumber) -> Vec<Source> {
+        let memtables = self.memtables().filter(|memtable| !memtable.is_empty());
+        let memtables = memtables.map(|memtable| memtable::Cursor::new(Arc::clone(memtable), bucket, visible));
+        let runs = self.runs.iter().map(|run| run::Cursor::new(Arc::clone(run), bucket));
+        memtables.map(Source::Memtable).chain(runs.map(Source::Run)).collect()
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::entry::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::BucketState;
 use crate::memtable::{self, Memtable};
@@ -107,10 +106,9 @@ impl Files<'_> {
     }
 
     fn add_key(&mut self, state: &BucketState, group: &Group, fates: &[Fate]) -> Result<()> {
-        let no_value = Value::empty();
-        for ((meta, value), fate) in group.metas.iter().zip(&group.values).zip(fates) {
+        for (at, (meta, fate)) in group.metas.iter().zip(fates).enumerate() {
             let Some(meta) = fate.apply(meta) else { continue };
-            let value = if *fate == Fate::Keep || *fate == Fate::KeepTrimmed { value } else { &no_value };
+            let value = if *fate == Fate::Keep || *fate == Fate::KeepTrimmed { group.value(at) } else { &[] };
             let builder = match &mut self.open {
                 Some(builder) => builder,
                 none => none.insert((self.create)()?),

@@ -180,12 +180,13 @@ impl Core {
         let synced = leader.draft.accepted.iter().any(|at| matches!(group[*at], Request::Write(write) if write.synced));
         self.log(leader, first, count as u32, now, synced)?;
         let view = self.insert(leader, group, first, now);
-        view.active.publish(last);
+        // First, so that whoever sees a commit finds no lower last revision than it gave.
         for row in leader.draft.rows.iter() {
             if let Some(live) = leader.buckets.get(&row.bucket) {
                 live.published.store(live.state.last_revision.0, Ordering::Release);
             }
         }
+        view.active.publish(last);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //!   step by step; [`judge`]: what may happen; [`newest`]: what a key holds;
 //!   [`size`]: what a bucket takes; [`leader`]: what only a leader touches; [`change`]: what is
 //!   no entry; [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
-//! - [`read`]: the read path, without locks.
+//! - [`read`]: the read path, without locks: one reader, for handles and snapshots alike.
 //! - [`jobs`]: what happens behind writers; [`flush`], [`merge`]; [`board`]: where they are called; [`build`]: making segment files;
 //!   [`keeper`] and [`edits`]: the manifest; [`retired`]: what waits for its last reader; [`reserve`]: space for a full disk.
 //! - [`recovery`]: from a directory to an open store; [`directory`]: what lies there; [`replayed`]: what the log says; [`closing`]: the way
@@ -45,7 +45,7 @@ mod tail;
 mod write;
 
 pub(crate) use bulk::Swept;
-pub(crate) use read::{EntryScan, KeyScan};
+pub(crate) use read::{Counts, EntryScan, Estimate, Item, Moment, Reader, Scan, Span, StoreMoment, Wanted};
 pub(crate) use request::{Condition, OpFields};
 pub(crate) use settings::Settings;
 pub(crate) use write::{Submitted, WriteOptions};
@@ -55,9 +55,8 @@ use std::sync::Arc;
 
 use self::core::Core;
 use self::jobs::Job;
-use self::read::Counts;
 use self::request::{Answer, Request};
-use crate::entry::{Entry, Flags, Value};
+use crate::entry::Flags;
 use crate::env::Env;
 use crate::env::sync::{JoinHandle, Mutex, spawn};
 use crate::error::{Error, Result};
@@ -120,14 +119,6 @@ impl Engine {
         view.buckets.find(name, view.visible()).map(|state| state.id).ok_or_else(|| self.core.no_bucket(name))
     }
 
-    pub(crate) fn bucket_names(&self) -> Result<Vec<String>> {
-        self.core.health.check_open()?;
-        let view = self.core.view.load();
-        let mut names: Vec<String> = view.buckets.all(view.visible()).map(|state| state.spec.name.clone()).collect();
-        names.sort_unstable();
-        Ok(names)
-    }
-
     pub(crate) fn delete_bucket(&self, name: &str) -> Result<()> {
         self.core.submit(Request::DeleteBucket(name.to_owned())).map(|_| ())
     }
@@ -149,17 +140,6 @@ impl Engine {
     /// Refuses a value over the limits of the store or of the bucket.
     pub(crate) fn check_value(&self, id: BucketId, value: &[u8]) -> Result<()> {
         self.core.check_value(id, value)
-    }
-
-    pub(crate) fn bucket_spec(&self, id: BucketId) -> Result<BucketSpec> {
-        self.core.health.check_open()?;
-        let view = self.core.view.load();
-        let state = view.buckets.get(id, view.visible()).ok_or_else(|| self.core.bucket_gone())?;
-        Ok(state.spec.clone())
-    }
-
-    pub(crate) fn count(&self, id: BucketId) -> Result<Counts> {
-        self.core.count(id)
     }
 
     pub(crate) fn write(&self, fields: &OpFields<'_>, options: WriteOptions) -> Result<Revision> {
@@ -217,28 +197,20 @@ impl Engine {
         }
     }
 
-    pub(crate) fn get_with<T>(&self, id: BucketId, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
-        self.core.get_with(id, key, read)
+    /// Hands a reader of the bucket as it is now to `read`.
+    #[inline]
+    pub(crate) fn read<T>(&self, id: BucketId, read: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
+        self.core.read(id, read)
     }
 
-    pub(crate) fn get(&self, id: BucketId, key: &[u8]) -> Result<Option<Value>> {
-        self.core.get(id, key)
+    /// The bucket as it is now, to keep.
+    pub(crate) fn moment(&self, id: BucketId) -> Result<Moment> {
+        self.core.moment(id)
     }
 
-    pub(crate) fn entry(&self, id: BucketId, key: &[u8]) -> Result<Option<Entry>> {
-        self.core.entry(id, key)
-    }
-
-    pub(crate) fn entry_at(&self, id: BucketId, key: &[u8], revision: Revision) -> Result<Option<Entry>> {
-        self.core.entry_at(id, key, revision)
-    }
-
-    pub(crate) fn history(&self, id: BucketId, pattern: &Pattern) -> Result<EntryScan> {
-        self.core.history(id, pattern)
-    }
-
-    pub(crate) fn keys(&self, id: BucketId, filters: Vec<Pattern>, markers: bool) -> Result<KeyScan> {
-        self.core.keys(id, filters, markers)
+    /// The store as it is now, to keep.
+    pub(crate) fn store_moment(&self) -> Result<StoreMoment> {
+        self.core.store_moment()
     }
 
     pub(crate) fn sync(&self) -> Result<CommitNumber> {

@@ -176,7 +176,8 @@ impl Core {
     /// The key's newest value again, with another time to live (nanoseconds; 0 = none). `None` if it has no value.
     pub(super) fn touch(&self, bucket: BucketId, key: &[u8], ttl: u64, options: WriteOptions) -> Result<Option<Revision>> {
         loop {
-            let Some(entry) = self.entry(bucket, key)?.filter(|entry| entry.operation() == Operation::Put) else {
+            let Some(entry) = self.read(bucket, |reader| reader.entry(key))?.filter(|entry| entry.operation() == Operation::Put)
+            else {
                 return Ok(None);
             };
             let flags = Flags::put().with_reason(Reason::Touched);

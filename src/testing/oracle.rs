@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
-use crate::bucket::{Bucket, KeysOptions};
+use crate::bucket::Bucket;
 use crate::config::BucketConfig;
 use crate::entry::{Entry, Operation};
 use crate::error::{Error, ErrorKind, Outcome, Result as StoreResult};
 use crate::number::Revision;
+use crate::scan::KeysOptions;
 use crate::store::Store;
 
 /// What the store showed and what it should have.

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::Durability;
-use crate::bucket::{Bucket, History, Keys, KeysOptions};
+use crate::bucket::Bucket;
 use crate::config::{BucketConfig, Options};
 use crate::entry::Entry;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::number::Revision;
+use crate::scan::{History, Keys, KeysOptions};
 use crate::store::Store;
 use crate::testing::ops::{Change, Expect, Op, bucket_config, bucket_name, key_name, pattern_name};
 use crate::testing::oracle::{Checked, Mismatch, Oracle, OracleBucket, Refusal, Version, Write, check_entry, check_refusal};

@@ -77,6 +77,10 @@ fn a_condition_on_what_expired_since_it_was_read_is_judged_anew() {
             assert_eq!(update.join().unwrap().unwrap_err().kind(), ErrorKind::WrongRevision);
         });
         put(id, b"next life", 0);
-        assert_eq!(core.history(id, &crate::subject::Pattern::parse("k").unwrap()).unwrap().len(), 1, "nothing comes back");
+        assert_eq!(
+            core.read(id, |reader| reader.history(&crate::subject::Pattern::parse("k").unwrap())).unwrap().len(),
+            1,
+            "nothing comes back"
+        );
     }
 }
