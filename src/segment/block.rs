@@ -1,55 +1,97 @@
 //! One block: some entries of one bucket in order. See `format` for its bytes.
 //!
 //! [`Layout`] is what the header says, as numbers only, so that a cursor can keep it; [`Block`] is that together with the bytes. Nothing
-//! here knows of files or checksums: whoever asks has verified the bytes before. Bytes that verify and still make no sense are an error,
-//! whatever they are.
+//! here knows of files, checksums or compression: whoever asks has verified the bytes before. Bytes that verify and still make no sense
+//! are an error, whatever they are.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
 use std::cmp::Ordering;
 
+use super::compression::decompress;
 use super::format::{
-    BLOCK_CHECKSUM_LEN, BLOCK_HEADER_LEN, FLAGS_SHIFT, HAS_DEADLINE, HAS_ORIGIN, HEAD_LEN, KEY_LEN_MAX, Refusal, START_LEN,
-    head_of,
+    BLOCK_CHECKSUM_LEN, BLOCK_HEADER_LEN, COMPRESSED_BLOCK_LEN_MAX, FLAGS_SHIFT, HAS_DEADLINE, HAS_ORIGIN, HEAD_LEN, KEY_LEN_MAX,
+    RECORD_LEN, Refusal, head_of,
 };
 use crate::codec::{DecodeError, Reader};
 use crate::entry::{Flags, Meta};
 use crate::number::Revision;
+use crate::spec::COMPRESSION_ZSTD;
 
-/// Where the parts of a block lie.
+/// Where the parts of a block lie, and what its entries share.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Layout {
     count: usize,
-    heads_at: usize,
-    starts_at: usize,
+    /// Where the prefix starts, and where it ends and the entries start.
+    prefix_at: usize,
     entries_at: usize,
+    revision_width: u8,
+    created_width: u8,
     base_revision: u64,
     base_created: u64,
 }
 
+/// The header of a block as it stands in the file.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    stored_len: u32,
+    len: u32,
+    count: u16,
+    compression: u8,
+    widths: u8,
+    base_revision: u64,
+    base_created: u64,
+    prefix_len: u8,
+}
+
+impl Header {
+    #[inline]
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let error = DecodeError { at: BLOCK_CHECKSUM_LEN, what: "block header" };
+        let header = bytes.first_chunk::<BLOCK_HEADER_LEN>().ok_or(error)?;
+        // The length is known, so none of these is checked when it runs.
+        let u64_at =
+            |at: usize| header.get(at..).and_then(|bytes| bytes.first_chunk::<8>()).map(|field| u64::from_le_bytes(*field));
+        let u32_at =
+            |at: usize| header.get(at..).and_then(|bytes| bytes.first_chunk::<4>()).map(|field| u32::from_le_bytes(*field));
+        let [.., count_low, count_high, compression, widths] = *header.first_chunk::<16>().ok_or(error)?;
+        Ok(Self {
+            stored_len: u32_at(4).ok_or(error)?,
+            len: u32_at(8).ok_or(error)?,
+            count: u16::from_le_bytes([count_low, count_high]),
+            compression,
+            widths,
+            base_revision: u64_at(16).ok_or(error)?,
+            base_created: u64_at(24).ok_or(error)?,
+            prefix_len: *header.last().ok_or(error)?,
+        })
+    }
+}
+
 impl Layout {
+    /// Of a block that is not compressed.
+    #[inline]
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut reader = Reader::new(bytes);
-        reader.u32("checksum of a block")?;
-        let stored_len = reader.u32("length of a block")?;
-        let len = reader.u32("length of a block")?;
-        let count = reader.u32("count of entries in a block")? as usize;
-        let compression = reader.u8("compression of a block")?;
-        let flags = reader.u8("flags of a block")?;
-        let prefix_len = usize::from(reader.u16("length of a prefix")?);
-        let base_revision = reader.u64("lowest revision of a block")?;
-        let base_created = reader.u64("lowest time of a block")?;
-        if compression != 0 {
-            return Err(Refusal::Compression(compression));
+        let header = Header::decode(bytes)?;
+        if header.compression != 0 {
+            return Err(Refusal::Compression(header.compression));
         }
-        if stored_len as usize != bytes.len() || len != stored_len || flags != 0 || count == 0 {
+        let records_len = usize::from(header.count).saturating_mul(RECORD_LEN);
+        let prefix_at = records_len.saturating_add(BLOCK_HEADER_LEN);
+        let entries_at = prefix_at.saturating_add(usize::from(header.prefix_len));
+        let (revision_width, created_width) = (header.widths & 0xf, header.widths >> 4);
+        let lengths = header.stored_len as usize == bytes.len() && header.len == header.stored_len && entries_at <= bytes.len();
+        if !lengths || header.count == 0 || revision_width > 8 || created_width > 8 {
             return Err(DecodeError { at: BLOCK_CHECKSUM_LEN, what: "block header" }.into());
         }
-        reader.bytes(prefix_len, "prefix of a block")?;
-        let heads_at = reader.at();
-        reader.bytes(count.saturating_mul(HEAD_LEN), "heads of a block")?;
-        let starts_at = reader.at();
-        reader.bytes(count.saturating_mul(START_LEN), "starts of a block's entries")?;
-        Ok(Self { count, heads_at, starts_at, entries_at: reader.at(), base_revision, base_created })
+        Ok(Self {
+            count: usize::from(header.count),
+            prefix_at,
+            entries_at,
+            revision_width,
+            created_width,
+            base_revision: header.base_revision,
+            base_created: header.base_created,
+        })
     }
 
     pub(super) const fn count(&self) -> usize {
@@ -57,7 +99,7 @@ impl Layout {
     }
 
     pub(super) const fn prefix_len(&self) -> usize {
-        self.heads_at.saturating_sub(BLOCK_HEADER_LEN)
+        self.entries_at.saturating_sub(self.prefix_at)
     }
 
     pub(super) const fn entries_at(&self) -> usize {
@@ -71,6 +113,41 @@ impl Layout {
     pub(super) const fn base_created(&self) -> u64 {
         self.base_created
     }
+
+    pub(super) const fn widths(&self) -> (u8, u8) {
+        (self.revision_width, self.created_width)
+    }
+}
+
+/// Whether the bytes say that they are compressed, in whatever way.
+#[inline]
+pub(super) fn is_compressed(bytes: &[u8]) -> bool {
+    bytes.first_chunk::<15>().is_some_and(|[.., compression]| *compression != 0)
+}
+
+/// The block as it would be without compression.
+pub(super) fn decompressed(bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let header = Header::decode(bytes)?;
+    if header.compression != COMPRESSION_ZSTD {
+        return Err(Refusal::Compression(header.compression));
+    }
+    let len = header.len as usize;
+    let wrong = DecodeError { at: BLOCK_CHECKSUM_LEN, what: "lengths of a compressed block" };
+    if header.stored_len as usize != bytes.len() || !(bytes.len()..=COMPRESSED_BLOCK_LEN_MAX).contains(&len) {
+        return Err(wrong.into());
+    }
+    let (head, body) = bytes.split_at_checked(BLOCK_HEADER_LEN).ok_or(wrong)?;
+    let mut out = vec![0; len];
+    let (start, rest) = out.split_at_mut_checked(BLOCK_HEADER_LEN).ok_or(wrong)?;
+    start.copy_from_slice(head);
+    if let Some(stored_len) = start.get_mut(4..8) {
+        stored_len.copy_from_slice(&header.len.to_le_bytes());
+    }
+    if let Some(compression) = start.get_mut(14) {
+        *compression = 0;
+    }
+    decompress(body, rest)?;
+    Ok(out)
 }
 
 /// A block's bytes with their layout.
@@ -98,12 +175,33 @@ impl RawEntry<'_> {
     #[inline]
     pub(super) fn write_key(&self, prefix_len: usize, key: &mut Vec<u8>) {
         key.truncate(prefix_len);
-        key.extend_from_slice(self.head.get(..self.rest_len).unwrap_or(&self.head));
-        key.extend_from_slice(self.tail);
+        key.extend_from_slice(&self.head);
+        if self.rest_len > HEAD_LEN {
+            key.extend_from_slice(self.tail);
+        } else {
+            key.truncate(prefix_len.saturating_add(self.rest_len));
+        }
+    }
+
+    /// Whether its key behind the prefix is `rest`.
+    #[inline]
+    fn is_key(&self, rest: &[u8]) -> bool {
+        self.rest_len == rest.len()
+            && u64::from_be_bytes(self.head) == head_of(rest)
+            && self.tail == rest.get(HEAD_LEN..).unwrap_or_default()
     }
 }
 
+/// The lengths and flags before an entry's numbers, and where these start.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    rest_len: usize,
+    code: u64,
+    at: usize,
+}
+
 impl<'a> Block<'a> {
+    #[inline]
     pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, Refusal> {
         Ok(Self { bytes, layout: Layout::decode(bytes)? })
     }
@@ -112,8 +210,9 @@ impl<'a> Block<'a> {
         self.layout.count
     }
 
+    #[inline]
     pub(super) fn prefix(&self) -> &'a [u8] {
-        self.bytes.get(BLOCK_HEADER_LEN..self.layout.heads_at).unwrap_or_default()
+        self.bytes.get(self.layout.prefix_at..self.layout.entries_at).unwrap_or_default()
     }
 
     /// The index of the first entry whose key is at least `key`; the count if there is none.
@@ -126,13 +225,13 @@ impl<'a> Block<'a> {
             Ordering::Equal => {}
         }
         let head = head_of(rest);
-        let heads = self.heads();
-        let mut low = heads.partition_point(|stored| u64::from_le_bytes(*stored) < head);
-        let same = heads.get(low..).unwrap_or_default();
-        if same.first().is_none_or(|stored| u64::from_le_bytes(*stored) != head) {
+        let records = self.records();
+        let mut low = records.partition_point(|record| head_in(record) < head);
+        let same = records.get(low..).unwrap_or_default();
+        if same.first().is_none_or(|record| head_in(record) != head) {
             return Ok(low);
         }
-        let mut high = low.saturating_add(same.partition_point(|stored| u64::from_le_bytes(*stored) == head));
+        let mut high = low.saturating_add(same.partition_point(|record| head_in(record) == head));
         while low < high {
             let middle = low.midpoint(high);
             if self.compare(middle, rest)? == Ordering::Less {
@@ -144,86 +243,122 @@ impl<'a> Block<'a> {
         Ok(low)
     }
 
-    /// Whether entry `index` has this key.
-    pub(super) fn has_key(&self, index: usize, key: &[u8]) -> Result<bool, DecodeError> {
-        let Some(rest) = key.strip_prefix(self.prefix()) else { return Ok(false) };
-        let same_head = self.heads().get(index).is_some_and(|stored| u64::from_le_bytes(*stored) == head_of(rest));
-        Ok(same_head && self.compare(index, rest)? == Ordering::Equal)
+    /// Entry `index`, if it has this key.
+    #[inline]
+    pub(super) fn entry_of(&self, index: usize, key: &[u8]) -> Result<Option<RawEntry<'a>>, DecodeError> {
+        let Some(rest) = key.strip_prefix(self.prefix()) else { return Ok(None) };
+        let entry = self.entry(index)?;
+        Ok(entry.is_key(rest).then_some(entry))
     }
 
     /// Entry `index` in full.
     #[inline]
     pub(super) fn entry(&self, index: usize) -> Result<RawEntry<'a>, DecodeError> {
-        let (at, bytes) = self.entry_bytes(index)?;
-        let mut reader = Reader::new(bytes);
-        let decoded = self.decode_entry(index, &mut reader);
-        let mut entry = decoded.map_err(|error| DecodeError { at: at.saturating_add(error.at), what: error.what })?;
-        entry.value_at = at.saturating_add(reader.at());
-        entry.value = bytes.get(reader.at()..).unwrap_or_default();
-        Ok(entry)
+        let (from, to) = self.entry_range(index)?;
+        let wrong = |what| DecodeError { at: from, what };
+        let record = self.records().get(index).ok_or(wrong("index of an entry"))?;
+        let bytes = self.bytes.get(..to).unwrap_or_default();
+        let Start { rest_len, code, at } = start(bytes, from)?;
+        let flags = Flags::from_bits(code >> FLAGS_SHIFT).ok_or(wrong("flags"))?;
+        let (revision_width, created_width) = (usize::from(self.layout.revision_width), usize::from(self.layout.created_width));
+        let created_at = at.saturating_add(revision_width);
+        let revision = number(bytes, at, revision_width).ok_or(wrong("revision"))?;
+        let revision = self.layout.base_revision.checked_add(revision).ok_or(wrong("revision"))?;
+        let created = number(bytes, created_at, created_width).ok_or(wrong("time"))?;
+        let created = self.layout.base_created.checked_add(created).ok_or(wrong("time"))?;
+        let mut meta = Meta { revision: Revision(revision), flags, created, deadline: 0, origin: Revision::NONE };
+        let mut tail_at = created_at.saturating_add(created_width);
+        if code & (HAS_DEADLINE | HAS_ORIGIN) != 0 {
+            tail_at = rare_fields(bytes, tail_at, code, &mut meta)?;
+        }
+        let value_at = tail_at.saturating_add(rest_len.saturating_sub(HEAD_LEN));
+        let tail = bytes.get(tail_at..value_at).ok_or(wrong("key"))?;
+        let value = bytes.get(value_at..).ok_or(wrong("key"))?;
+        Ok(RawEntry { rest_len, head: head_in(record).to_be_bytes(), tail, meta, value, value_at })
     }
 
-    /// Everything but the value and its place.
+    /// Where entry `index` starts in the block.
     #[inline]
-    fn decode_entry(&self, index: usize, reader: &mut Reader<'a>) -> Result<RawEntry<'a>, DecodeError> {
-        let stored = self.heads().get(index).ok_or(reader.error("index of an entry"))?;
-        let head = u64::from_le_bytes(*stored).to_be_bytes();
-        let rest_len = reader.varint_max(KEY_LEN_MAX as u64, "length of a key")? as usize;
-        let tail = reader.bytes(rest_len.saturating_sub(HEAD_LEN), "key")?;
-        let code = reader.varint("flags")?;
-        let flags = Flags::from_bits(code >> FLAGS_SHIFT).ok_or(reader.error("flags"))?;
-        let revision = reader.varint("revision")?;
-        let revision = self.layout.base_revision.checked_add(revision).ok_or(reader.error("revision"))?;
-        let created = reader.varint("time")?;
-        let created = self.layout.base_created.checked_add(created).ok_or(reader.error("time"))?;
-        let mut meta = Meta { revision: Revision(revision), flags, created, ..Meta::default() };
-        if code & HAS_DEADLINE != 0 {
-            meta.deadline = created.wrapping_add(unzigzag(reader.varint("deadline")?));
-            if meta.deadline == 0 {
-                return Err(reader.error("deadline"));
-            }
-        }
-        if code & HAS_ORIGIN != 0 {
-            meta.origin = Revision(reader.varint("origin")?);
-            if meta.origin == Revision::NONE {
-                return Err(reader.error("origin"));
-            }
-        }
-        Ok(RawEntry { rest_len, head, tail, meta, value: &[], value_at: 0 })
-    }
-
-    /// Where entry `index` starts, counted from the first one.
     pub(super) fn start(&self, index: usize) -> Option<usize> {
-        let starts = self.bytes.get(self.layout.starts_at..self.layout.entries_at)?.as_chunks::<START_LEN>().0;
-        starts.get(index).map(|start| u32::from_le_bytes(*start) as usize)
+        let [.., low, high] = self.records().get(index)?;
+        Some(usize::from(u16::from_le_bytes([*low, *high])))
     }
 
-    pub(super) fn heads(&self) -> &'a [[u8; HEAD_LEN]] {
-        self.bytes.get(self.layout.heads_at..self.layout.starts_at).unwrap_or_default().as_chunks().0
-    }
-
-    /// The bytes of entry `index`, and where they lie in the block.
     #[inline]
-    fn entry_bytes(&self, index: usize) -> Result<(usize, &'a [u8]), DecodeError> {
-        let error = DecodeError { at: self.layout.starts_at, what: "start of an entry" };
-        let from = self.start(index).ok_or(error)?.checked_add(self.layout.entries_at).ok_or(error)?;
-        let to = match self.start(index.saturating_add(1)) {
-            Some(next) => next.checked_add(self.layout.entries_at).ok_or(error)?,
-            None => self.bytes.len(),
-        };
-        Ok((from, self.bytes.get(from..to).ok_or(error)?))
+    fn records(&self) -> &'a [[u8; RECORD_LEN]] {
+        self.bytes.get(BLOCK_HEADER_LEN..self.layout.prefix_at).unwrap_or_default().as_chunks().0
+    }
+
+    /// Where entry `index` starts and ends.
+    #[inline]
+    fn entry_range(&self, index: usize) -> Result<(usize, usize), DecodeError> {
+        let error = DecodeError { at: BLOCK_HEADER_LEN, what: "start of an entry" };
+        let from = self.start(index).ok_or(error)?;
+        let to = self.start(index.saturating_add(1)).unwrap_or(self.bytes.len());
+        if from <= to && to <= self.bytes.len() { Ok((from, to)) } else { Err(error) }
     }
 
     /// Compares the key of entry `index` with `rest`, both behind the prefix and known to have equal heads: equal heads and a key that
     /// ends within them leave only zeros to differ in, so the longer one is the greater.
     fn compare(&self, index: usize, rest: &[u8]) -> Result<Ordering, DecodeError> {
-        let (at, bytes) = self.entry_bytes(index)?;
-        let inside = |error: DecodeError| DecodeError { at: at.saturating_add(error.at), what: error.what };
-        let mut reader = Reader::new(bytes);
-        let rest_len = reader.varint_max(KEY_LEN_MAX as u64, "length of a key").map_err(inside)? as usize;
-        let tail = reader.bytes(rest_len.saturating_sub(HEAD_LEN), "key").map_err(inside)?;
-        Ok(tail.cmp(rest.get(HEAD_LEN..).unwrap_or_default()).then(rest_len.cmp(&rest.len())))
+        let entry = self.entry(index)?;
+        Ok(entry.tail.cmp(rest.get(HEAD_LEN..).unwrap_or_default()).then(entry.rest_len.cmp(&rest.len())))
     }
+}
+
+#[inline]
+fn head_in(record: &[u8; RECORD_LEN]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *record;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The fields before an entry's numbers; nearly always two bytes.
+#[inline]
+fn start(bytes: &[u8], from: usize) -> Result<Start, DecodeError> {
+    if let Some([rest_len @ 0..0x80, code @ 0..0x80]) = bytes.get(from..).and_then(|bytes| bytes.first_chunk()) {
+        return Ok(Start { rest_len: usize::from(*rest_len), code: u64::from(*code), at: from.saturating_add(2) });
+    }
+    long_start(bytes, from)
+}
+
+#[cold]
+fn long_start(bytes: &[u8], from: usize) -> Result<Start, DecodeError> {
+    let mut reader = Reader::new(bytes.get(from..).unwrap_or_default());
+    let inside = |error: DecodeError| DecodeError { at: from.saturating_add(error.at), what: error.what };
+    let rest_len = reader.varint_max(KEY_LEN_MAX as u64, "length of a key").map_err(inside)? as usize;
+    let code = reader.varint("flags").map_err(inside)?;
+    Ok(Start { rest_len, code, at: from.saturating_add(reader.at()) })
+}
+
+/// Reads deadline and origin; answers where they end.
+fn rare_fields(bytes: &[u8], from: usize, code: u64, meta: &mut Meta) -> Result<usize, DecodeError> {
+    let mut reader = Reader::new(bytes.get(from..).unwrap_or_default());
+    let inside = |error: DecodeError| DecodeError { at: from.saturating_add(error.at), what: error.what };
+    if code & HAS_DEADLINE != 0 {
+        meta.deadline = meta.created.wrapping_add(unzigzag(reader.varint("deadline").map_err(inside)?));
+        if meta.deadline == 0 {
+            return Err(inside(reader.error("deadline")));
+        }
+    }
+    if code & HAS_ORIGIN != 0 {
+        meta.origin = Revision(reader.varint("origin").map_err(inside)?);
+        if meta.origin == Revision::NONE {
+            return Err(inside(reader.error("origin")));
+        }
+    }
+    Ok(from.saturating_add(reader.at()))
+}
+
+/// A number of `width` bytes, 0 to 8.
+#[inline]
+fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
+    let mask = u64::MAX.checked_shr(64_u32.saturating_sub((width as u32).saturating_mul(8))).unwrap_or(0);
+    let here = bytes.get(at..)?;
+    if let Some(chunk) = here.first_chunk::<8>() {
+        return Some(u64::from_le_bytes(*chunk) & mask);
+    }
+    let short = here.get(..width)?;
+    Some(short.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 /// Numbers near zero, either side of it, to small ones.

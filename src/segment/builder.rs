@@ -1,28 +1,30 @@
 //! Writes a segment from entries in order. Called by flush, recovery and compaction, each with a new file under a temporary name.
 //!
-//! Memory: one block, one write buffer and the fences of the section being written; a value that is larger than the buffer goes from the
-//! caller's slice into the file. It syncs as it goes, so that the last sync is short and the log's syncs beside it are not held up.
+//! Memory: one block, one write buffer, and the tables of the section being written (module `tables`): about 28 bytes per entry, so a
+//! file that ends when [`Builder::is_full`] says so takes less than 128 MiB. A value that is larger than the buffer goes from the caller's
+//! slice into the file. It syncs as it goes, so that the last sync is short and the log's syncs beside it are not held up.
 //! After an error the file is worth nothing: a failed sync may have dropped what was written before, so every later call answers the same
 //! error, and the caller starts again with another file. Renaming and naming the file in the manifest are the caller's.
 
 use std::path::PathBuf;
 
+use super::compression::Compressor;
+use super::directory::{Before, SectionInfo, encode_directory};
 use super::draft::BlockDraft;
-use super::fences::FencesDraft;
-use super::format::{
-    FOOTER_LEN, Footer, Identity, KEY_LEN_MAX, SectionInfo, encode_directory, encode_header, follows, shared_len,
-};
+use super::format::{BLOCK_LEN_MAX, COMPRESSED_BLOCK_LEN_MAX, FOOTER_LEN, Footer, Identity, KEY_LEN_MAX, encode_header, follows};
+use super::tables::TablesDraft;
 use crate::checksum::checksum;
 use crate::entry::{Flags, Meta};
 use crate::env::{File, write_all_at};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hash::KeyHasher;
 use crate::number::{BucketId, FileNumber, Revision};
 
 /// Writes are gathered up to here.
 const BUFFER_LEN: usize = 256 * 1024;
 /// Bytes between two syncs.
 const SYNC_EVERY: u64 = 4 * 1024 * 1024;
-/// Some numbers per entry are kept in memory until the file ends; they stay below 100 MiB.
+/// Some numbers per entry are kept in memory until a section ends.
 const ENTRIES_FULL: u64 = 4 << 20;
 /// A block's length has 32 bits, and around its value there must be room for key and fields. The store's own limit is far below.
 const VALUE_LEN_MAX: usize = 1 << 31;
@@ -32,15 +34,17 @@ const VALUE_LEN_MAX: usize = 1 << 31;
 pub(crate) struct Builder {
     out: Output,
     identity: Identity,
+    hasher: KeyHasher,
     block_len: usize,
     block: BlockDraft,
     section: Option<SectionDraft>,
     sections: Vec<SectionInfo>,
-    /// About how long the directory of `sections` is.
-    directory_len: usize,
-    blocks: u64,
+    before: Before,
     entries: u64,
+    /// About how long the directory will be.
+    directory_len: usize,
     compression: u8,
+    compressor: Option<Compressor>,
 }
 
 /// What a finished segment is, for the manifest.
@@ -60,36 +64,34 @@ pub(crate) struct Summary {
 #[derive(Debug)]
 struct SectionDraft {
     bucket: BucketId,
-    offset: u64,
-    first_block: u64,
+    compressed: bool,
     first_key: Box<[u8]>,
-    fences: FencesDraft,
+    tables: TablesDraft,
     /// The last key of the finished blocks, for the next separator.
     block_end: Vec<u8>,
     last_key: Vec<u8>,
     last_revision: Revision,
     last_flags: Flags,
-    first_created: u64,
-    last_created: u64,
-    deadlines: u64,
-    first_deadline: u64,
 }
 
 impl Builder {
-    /// `file` is new and empty; `path` is only for errors. `block_len` is what blocks grow to, with their header.
+    /// `file` is new and empty; `path` is only for errors. `block_len` is what blocks grow to, with their header: at most 16 KiB, and twice
+    /// as much in compressed buckets.
     pub(crate) fn new(file: Box<dyn File>, path: PathBuf, identity: Identity, block_len: u32) -> Self {
         let buffer = encode_header(&identity);
         Self {
             out: Output { file, path, buffer, written: 0, unsynced: 0, failed: None },
             identity,
+            hasher: KeyHasher::new(identity.store),
             block_len: block_len as usize,
             block: BlockDraft::default(),
             section: None,
             sections: Vec::new(),
-            directory_len: 0,
-            blocks: 0,
+            before: Before::START,
             entries: 0,
+            directory_len: 0,
             compression: 0,
+            compressor: None,
         }
     }
 
@@ -98,28 +100,33 @@ impl Builder {
         assert!(key.len() <= KEY_LEN_MAX, "keys are checked when they come in");
         assert!(value.len() <= VALUE_LEN_MAX, "values are checked when they come in");
         self.out.check()?;
-        match &mut self.section {
-            Some(section) if section.bucket == bucket => {
-                let last = (&*section.last_key, section.last_revision, section.last_flags);
-                assert!(follows(last, (key, meta.revision, meta.flags)), "entries come in order");
-            }
-            section => {
-                assert!(section.as_ref().is_none_or(|section| section.bucket < bucket), "buckets come in order");
-                self.finish_section()?;
-                self.section = Some(SectionDraft::new(bucket, key, self.out.len(), self.blocks));
-            }
+        let same_section = self.section.as_ref().is_some_and(|section| section.bucket == bucket);
+        if !same_section {
+            assert!(self.section.as_ref().is_none_or(|section| section.bucket < bucket), "buckets come in order");
+            self.finish_section()?;
+            self.start_section(bucket, key);
         }
-        if !self.block.is_empty() && self.block.len_with(Some((key, value))) > self.block_len {
+        let section = self.section.as_mut().expect("it was set above");
+        let same_key = same_section && section.last_key == key;
+        let last = (&*section.last_key, section.last_revision, section.last_flags);
+        assert!(!same_section || follows(last, (key, meta.revision, meta.flags)), "entries come in order");
+        let compressed = section.compressed;
+        let block_len = (self.block_len * if compressed { 2 } else { 1 }).min(BLOCK_LEN_MAX);
+        if !self.block.is_empty() && self.block.len_with(Some((key, value))) > block_len {
             self.finish_block(&[])?;
         }
         let section = self.section.as_mut().expect("it was set above");
+        if !section.tables.has_room(self.block.count() + 1) {
+            return Err(Error::new(ErrorKind::InvalidArgument, "more entries than one section of a segment can have"));
+        }
+        section.tables.push_entry((!same_key).then(|| self.hasher.hash(bucket, key)), meta);
         section.last_key.clear();
         section.last_key.extend_from_slice(key);
         section.last_revision = meta.revision;
         section.last_flags = meta.flags;
-        section.count(meta);
         self.entries += 1;
-        if value.len() > BUFFER_LEN && self.block.is_empty() {
+        let in_one_piece = if compressed { COMPRESSED_BLOCK_LEN_MAX } else { BUFFER_LEN };
+        if value.len() > in_one_piece && self.block.is_empty() {
             self.block.push(key, meta, &[]);
             return self.finish_block(value);
         }
@@ -133,14 +140,14 @@ impl Builder {
         self.compression = code;
     }
 
-    /// The file holds as much as one may hold: whoever goes on adds to another. There is room for the entries of one key beyond it.
+    /// The file holds as many entries as one should: whoever goes on adds to another. There is room for those of one key beyond it.
     pub(crate) fn is_full(&self) -> bool {
         self.entries >= ENTRIES_FULL
     }
 
     /// About how long the file would be if it were finished now.
     pub(crate) fn len(&self) -> u64 {
-        let open = self.section.as_ref().map_or(0, |section| section.fences.len() + self.block.len_with(None));
+        let open = self.section.as_ref().map_or(0, |section| section.tables.len() + self.block.len_with(None));
         self.out.len() + (open + self.directory_len + FOOTER_LEN) as u64
     }
 
@@ -157,7 +164,7 @@ impl Builder {
             directory_offset,
             file_len,
             entries: self.entries,
-            blocks: self.blocks,
+            blocks: self.before.blocks,
             directory_checksum: checksum(self.identity.seed(directory_offset), &[&directory]),
         }
         .encode(&self.identity);
@@ -173,75 +180,57 @@ impl Builder {
     fn finish_block(&mut self, rest: &[u8]) -> Result<()> {
         let Some(section) = self.section.as_mut().filter(|_| !self.block.is_empty()) else { return Ok(()) };
         let offset = self.out.len();
-        let (len, sum) = self.block.encode(self.identity.seed(offset), rest, &mut self.out.buffer);
-        let first_key = self.block.first_key();
-        let separator_len =
-            if section.fences.count() == 0 { first_key.len() } else { shared_len(&section.block_end, first_key) + 1 };
-        let separator = first_key.get(..separator_len).unwrap_or(first_key);
-        section.fences.push(offset, len, sum, self.block.zone(), separator);
+        let compressor = self.compressor.as_mut().filter(|_| section.compressed);
+        let sum = self.block.encode(self.identity.seed(offset), rest, compressor, &mut self.out.buffer);
+        section.tables.push_block(offset, sum, self.block.zone(), &section.block_end, self.block.first_key());
         section.block_end.clear();
-        section.block_end.extend_from_slice(&section.last_key);
-        self.blocks += 1;
+        section.block_end.extend_from_slice(self.block.last_key());
         self.block.clear();
         self.out.write(rest)
+    }
+
+    fn start_section(&mut self, bucket: BucketId, first_key: &[u8]) {
+        let compressed = self.compression != 0;
+        if compressed && self.compressor.is_none() {
+            self.compressor = Compressor::new();
+        }
+        self.section = Some(SectionDraft {
+            bucket,
+            compressed,
+            first_key: first_key.into(),
+            tables: TablesDraft::default(),
+            block_end: Vec::new(),
+            last_key: Vec::new(),
+            last_revision: Revision::NONE,
+            last_flags: Flags::put(),
+        });
     }
 
     fn finish_section(&mut self) -> Result<()> {
         self.finish_block(&[])?;
         let Some(section) = self.section.take() else { return Ok(()) };
-        let fences = section.fences.encode();
-        let offset = self.out.len();
+        let tables = section.tables.encode(&self.identity, &self.before, self.out.len() - self.before.offset);
+        let totals = tables.totals;
         self.directory_len += 64 + section.first_key.len() + section.last_key.len();
-        let zones = || section.fences.zones();
         self.sections.push(SectionInfo {
             bucket: section.bucket,
-            entries: zones().map(|zone| u64::from(zone.entries)).sum(),
-            markers: zones().map(|zone| u64::from(zone.markers)).sum(),
-            first_revision: zones().map(|zone| zone.first_revision).min().unwrap_or_default(),
-            last_revision: zones().map(|zone| zone.last_revision).max().unwrap_or_default(),
-            first_created: section.first_created,
-            last_created: section.last_created,
-            deadlines: section.deadlines,
-            first_deadline: section.first_deadline,
+            entries: totals.entries,
+            keys: totals.keys,
+            puts: totals.puts,
+            markers: totals.markers,
+            first_revision: totals.revisions.0,
+            last_revision: totals.revisions.1,
+            first_created: totals.created.0,
+            last_created: totals.created.1,
+            deadlines: totals.deadlines,
+            first_deadline: totals.first_deadline,
             first_key: section.first_key,
             last_key: section.last_key.into(),
-            bytes: offset - section.offset + fences.len() as u64,
-            offset: section.offset,
-            first_block: section.first_block,
-            block_count: section.fences.count() as u64,
-            fences_len: fences.len() as u64,
-            fences_checksum: checksum(self.identity.seed(offset), &[&fences]),
+            bytes: tables.parts.end() - self.before.offset,
+            parts: tables.parts,
         });
-        self.out.write(&fences)
-    }
-}
-
-impl SectionDraft {
-    fn count(&mut self, meta: &Meta) {
-        self.first_created = self.first_created.min(meta.created);
-        self.last_created = self.last_created.max(meta.created);
-        if meta.deadline != 0 {
-            self.first_deadline = if self.deadlines == 0 { meta.deadline } else { self.first_deadline.min(meta.deadline) };
-            self.deadlines += 1;
-        }
-    }
-
-    fn new(bucket: BucketId, first_key: &[u8], offset: u64, first_block: u64) -> Self {
-        Self {
-            bucket,
-            offset,
-            first_block,
-            first_key: first_key.into(),
-            fences: FencesDraft::default(),
-            block_end: Vec::new(),
-            last_key: Vec::new(),
-            last_revision: Revision::NONE,
-            last_flags: Flags::put(),
-            first_created: u64::MAX,
-            last_created: 0,
-            deadlines: 0,
-            first_deadline: 0,
-        }
+        self.before = self.before.after(&tables.parts).expect("a file ends before 2^64");
+        self.out.write(&tables.bytes)
     }
 }
 

@@ -8,8 +8,11 @@
 use std::ops::Range;
 
 use super::block::{Block, Layout};
-use super::reader::Segment;
-use crate::codec::DecodeError;
+use super::directory::SectionInfo;
+use super::fences::Fences;
+use super::position;
+use super::reader::{BlockBytes, Segment};
+use crate::cache::Decompressed;
 use crate::entry::{Meta, Value};
 use crate::env::sync::Arc;
 use crate::error::{Error, Result};
@@ -26,7 +29,7 @@ pub(crate) struct Cursor {
     index: usize,
     key: Vec<u8>,
     meta: Meta,
-    /// Where the value lies in the file.
+    /// Where the value lies in the block.
     value: Range<usize>,
 }
 
@@ -44,7 +47,20 @@ struct Loaded {
     number: usize,
     /// Where it lies in the file.
     range: Range<usize>,
+    /// Its bytes, if they are not those in the file.
+    decompressed: Option<Decompressed>,
     layout: Layout,
+}
+
+impl Loaded {
+    #[inline]
+    fn block<'a>(&'a self, segment: &'a Segment) -> Block<'a> {
+        let bytes = match &self.decompressed {
+            None => segment.bytes(self.range.clone()),
+            Some(bytes) => bytes,
+        };
+        Block { bytes, layout: self.layout }
+    }
 }
 
 /// The entry that a cursor is at.
@@ -57,16 +73,17 @@ pub(crate) struct CursorEntry<'a> {
 }
 
 impl CursorEntry<'_> {
-    /// The value to keep: copied if small, pinning the map if large.
+    /// The value to keep: copied if small, pinning the map or the decompressed block if large.
     pub(crate) fn value(&self) -> Value {
-        self.cursor.segment.pin(self.cursor.value.clone())
+        let cursor = self.cursor;
+        cursor.segment.pin(cursor.block.range.start, cursor.block.decompressed.as_ref(), cursor.value.clone())
     }
 }
 
 impl Cursor {
     /// A cursor before the first entry of `bucket`; with nothing to walk if the segment has none of it.
     pub(crate) fn new(segment: Arc<Segment>, bucket: BucketId) -> Self {
-        let section = segment.section_index(bucket);
+        let section = segment.sections().binary_search_by_key(&bucket, |section| section.bucket).ok();
         Self {
             segment,
             section,
@@ -110,6 +127,12 @@ impl Cursor {
         self.settle(moved, Position::Before)
     }
 
+    /// To the entry at a position.
+    pub(super) fn seek_position(&mut self, to: position::Position) -> Result<()> {
+        let moved = self.try_position(to);
+        self.settle(moved, Position::After)
+    }
+
     /// To the entry after; from before the first to the first.
     pub(crate) fn next(&mut self) -> Result<()> {
         let moved = match &self.position {
@@ -139,7 +162,8 @@ impl Cursor {
         if !matches!(self.position, Position::At) {
             return None;
         }
-        Some(CursorEntry { key: &self.key, meta: self.meta, value: self.segment.bytes(self.value.clone()), cursor: self })
+        let value = self.block.block(&self.segment).bytes.get(self.value.clone()).unwrap_or_default();
+        Some(CursorEntry { key: &self.key, meta: self.meta, value, cursor: self })
     }
 
     /// Takes over what a move came to: at an entry, past the end that it went towards, or nowhere for good.
@@ -157,23 +181,31 @@ impl Cursor {
     }
 
     fn try_seek(&mut self, key: &[u8]) -> Result<bool> {
-        let Some(section) = self.section else { return Ok(false) };
         let segment = Arc::clone(&self.segment);
-        let fences = segment.fences(section)?;
-        let after = fences.lower_bound(key).map_err(|error| self.corrupt_fences(error))?;
+        let Some(section) = self.section_of(&segment) else { return Ok(false) };
+        let count = section.parts.block_count as usize;
+        let after = if count == 1 { 1 } else { Fences::new(&segment, section).lower_bound(key)? };
         if let Some(number) = after.checked_sub(1) {
             self.load_block(number)?;
-            let block = Block { bytes: segment.bytes(self.block.range.clone()), layout: self.block.layout };
-            let index = block.lower_bound(key).map_err(|error| segment.corrupt(self.block.range.start as u64, error))?;
-            if index < block.count() {
+            let index = self.block.block(&segment).lower_bound(key);
+            let index = index.map_err(|error| segment.corrupt(self.block.range.start as u64, error))?;
+            if index < self.block.layout.count() {
                 return self.load_entry(index);
             }
         }
-        if after >= fences.count() {
+        if after >= count {
             return Ok(false);
         }
         self.load_block(after)?;
         self.load_entry(0)
+    }
+
+    fn try_position(&mut self, to: position::Position) -> Result<bool> {
+        if self.section.is_none() {
+            return Ok(false);
+        }
+        self.load_block(to.block)?;
+        self.load_entry(to.index)
     }
 
     fn try_first(&mut self) -> Result<bool> {
@@ -222,37 +254,36 @@ impl Cursor {
     }
 
     fn load_block(&mut self, number: usize) -> Result<()> {
-        let Some(section) = self.section else { return Ok(()) };
-        let fences = self.segment.fences(section)?;
-        let (start, block) = self.segment.block(section, &fences, number)?;
-        self.block = Loaded { number, range: start..start.saturating_add(block.bytes.len()), layout: block.layout };
+        let Some(section) = self.section_of(&self.segment) else { return Ok(()) };
+        let loaded = self.segment.block(section, number)?;
         self.key.clear();
-        self.key.extend_from_slice(block.prefix());
+        self.key.extend_from_slice(loaded.block().prefix());
+        let (layout, at) = (loaded.layout, loaded.at);
+        let (len, decompressed) = match loaded.bytes {
+            BlockBytes::Mapped(bytes) => (bytes.len(), None),
+            BlockBytes::Cached(bytes) => (bytes.len(), Some(bytes)),
+        };
+        self.block = Loaded { number, range: at..at.saturating_add(len), decompressed, layout };
         Ok(())
     }
 
     /// Makes entry `index` of the loaded block the one that the cursor is at.
     #[inline]
     fn load_entry(&mut self, index: usize) -> Result<bool> {
-        let start = self.block.range.start;
-        let block = Block { bytes: self.segment.bytes(self.block.range.clone()), layout: self.block.layout };
-        let entry = block.entry(index).map_err(|error| self.segment.corrupt(start as u64, error))?;
+        let block = self.block.block(&self.segment);
+        let entry = block.entry(index).map_err(|error| self.segment.corrupt(self.block.range.start as u64, error))?;
         entry.write_key(self.block.layout.prefix_len(), &mut self.key);
-        let value_at = start.saturating_add(entry.value_at);
         self.index = index;
         self.meta = entry.meta;
-        self.value = value_at..value_at.saturating_add(entry.value.len());
+        self.value = entry.value_at..entry.value_at.saturating_add(entry.value.len());
         Ok(true)
     }
 
     fn block_count(&self) -> usize {
-        let section = self.section.and_then(|index| self.segment.sections().get(index));
-        section.map_or(0, |section| section.block_count as usize)
+        self.section_of(&self.segment).map_or(0, |section| section.parts.block_count as usize)
     }
 
-    #[cold]
-    fn corrupt_fences(&self, error: DecodeError) -> Error {
-        let section = self.section.and_then(|index| self.segment.sections().get(index));
-        self.segment.corrupt(section.map_or(0, |section| section.fences_offset()), error)
+    fn section_of<'a>(&self, segment: &'a Segment) -> Option<&'a SectionInfo> {
+        segment.sections().get(self.section?)
     }
 }

@@ -1,24 +1,25 @@
 //! The fences of a section: for each block where it is, which keys it can hold, and what is in it. See `format` for the bytes.
 //!
-//! Searched like a block: 8-byte heads behind a common prefix first, the rest only for equal heads. The reader verifies the checksum
-//! before it asks; here every number is still checked against the bytes that there are.
+//! Searched like a block: 8-byte heads behind a common prefix first, the rest only for equal heads. They are read piece by piece through
+//! [`Segment::table`], which verifies what it hands out; here every number is still checked against the bytes that there are.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
 use std::cmp::Ordering;
 
-use super::format::{FENCE_LEN, HEAD_LEN, head_of, shared_len};
+use super::directory::{Parts, SectionInfo};
+use super::format::{FENCE_LEN, HEAD_LEN, PREFIX_LEN_MAX, head_of, shared_len};
+use super::reader::Segment;
 use crate::codec::{DecodeError, Reader};
+use crate::error::Result;
 use crate::number::Revision;
 
-/// What is known of a block without reading it.
+/// What is known of a block without reading it, besides its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fence {
-    pub(super) offset: u64,
-    pub(super) len: u32,
     pub(super) checksum: u32,
     pub(super) zone: Zone,
     /// Where its separator ends among all of them.
-    separator_end: u64,
+    separator_end: u32,
 }
 
 /// What the entries of a block are like.
@@ -26,97 +27,72 @@ pub(super) struct Fence {
 pub(super) struct Zone {
     pub(super) first_revision: Revision,
     pub(super) last_revision: Revision,
-    pub(super) entries: u32,
-    pub(super) puts: u32,
-    pub(super) markers: u32,
+    pub(super) entries: u16,
+    pub(super) puts: u16,
+    pub(super) markers: u16,
 }
 
-/// The fences of a section as their bytes.
+/// The fences of a section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fences<'a> {
-    prefix: &'a [u8],
-    heads: &'a [[u8; HEAD_LEN]],
-    fences: &'a [[u8; FENCE_LEN]],
-    separators: &'a [u8],
+    segment: &'a Segment,
+    section: &'a SectionInfo,
+    parts: &'a Parts,
 }
 
 impl<'a> Fences<'a> {
     #[inline]
-    pub(super) fn decode(bytes: &'a [u8], count: u64) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let count = usize::try_from(count).map_err(|_| reader.error("count of fences"))?;
-        let prefix_len = usize::from(reader.u16("length of the fences' prefix")?);
-        let prefix = reader.bytes(prefix_len, "prefix of the fences")?;
-        let heads = reader.bytes(count.saturating_mul(HEAD_LEN), "heads of the fences")?.as_chunks().0;
-        let fences = reader.bytes(count.saturating_mul(FENCE_LEN), "fences")?.as_chunks().0;
-        let separators = bytes.get(reader.at()..).unwrap_or_default();
-        Ok(Self { prefix, heads, fences, separators })
+    pub(super) const fn new(segment: &'a Segment, section: &'a SectionInfo) -> Self {
+        Self { segment, section, parts: &section.parts }
     }
 
-    pub(super) const fn count(&self) -> usize {
-        self.fences.len()
+    pub(super) fn prefix(&self) -> &'a [u8] {
+        self.section.first_key.get(..self.parts.prefix_len).unwrap_or_default()
     }
 
-    pub(super) const fn prefix(&self) -> &'a [u8] {
-        self.prefix
+    const fn count(&self) -> usize {
+        self.parts.block_count as usize
     }
 
-    pub(super) const fn heads(&self) -> &'a [[u8; HEAD_LEN]] {
-        self.heads
+    /// The first byte and the byte behind the last of block `index` in the file; they lie inside the section's blocks.
+    #[inline]
+    pub(super) fn place(&self, index: usize) -> Result<(usize, usize)> {
+        let last = index.saturating_add(1) >= self.count();
+        let bytes = self.array(1, HEAD_LEN, index, if last { 1 } else { 2 })?;
+        let start = bytes.first_chunk::<8>().map_or(0, |start| u64::from_le_bytes(*start));
+        let end = bytes.get(8..).and_then(|bytes| bytes.first_chunk::<8>()).map(|end| u64::from_le_bytes(*end));
+        let end = end.unwrap_or(self.parts.blocks_end());
+        if self.parts.offset <= start && start < end && end <= self.parts.blocks_end() {
+            return Ok((start as usize, end as usize));
+        }
+        Err(self.wrong("offset of a block"))
     }
 
-    /// All separators are used up by the fences.
-    pub(super) fn separators_fit(&self) -> bool {
-        self.count()
-            .checked_sub(1)
-            .and_then(|last| self.fence(last))
-            .is_some_and(|fence| fence.separator_end == self.separators.len() as u64)
-    }
-
-    pub(super) fn fence(&self, index: usize) -> Option<Fence> {
-        let mut reader = Reader::new(self.fences.get(index)?);
-        Some(Fence {
-            offset: reader.u64("").ok()?,
-            len: reader.u32("").ok()?,
-            checksum: reader.u32("").ok()?,
-            zone: Zone {
-                first_revision: Revision(reader.u64("").ok()?),
-                last_revision: Revision(reader.u64("").ok()?),
-                entries: reader.u32("").ok()?,
-                puts: reader.u32("").ok()?,
-                markers: reader.u32("").ok()?,
-            },
-            separator_end: reader.u64("").ok()?,
-        })
-    }
-
-    /// The separator of block `index` behind the prefix.
-    pub(super) fn separator(&self, index: usize) -> Result<&'a [u8], DecodeError> {
-        let error = DecodeError { at: 0, what: "separator of a block" };
-        let end = self.fence(index).ok_or(error)?.separator_end;
-        let start = match index.checked_sub(1) {
-            Some(before) => self.fence(before).ok_or(error)?.separator_end,
-            None => 0,
-        };
-        let (start, end) = (usize::try_from(start).map_err(|_| error)?, usize::try_from(end).map_err(|_| error)?);
-        self.separators.get(start..end).ok_or(error)
+    /// The rest of what is known of block `index`.
+    pub(super) fn fence(&self, index: usize) -> Result<Fence> {
+        let bytes = self.array(2, FENCE_LEN, index, 1)?;
+        decode_fence(bytes).map_err(|error| self.wrong(error.what))
     }
 
     /// The first block whose separator is at least `key`: `key` can only be in the block before, or in this one if the separator is `key`.
-    pub(super) fn lower_bound(&self, key: &[u8]) -> Result<usize, DecodeError> {
-        let (start, rest) = key.split_at_checked(self.prefix.len()).unwrap_or((key, &[]));
-        match start.cmp(self.prefix) {
+    pub(super) fn lower_bound(&self, key: &[u8]) -> Result<usize> {
+        let prefix = self.prefix();
+        let (start, rest) = key.split_at_checked(prefix.len()).unwrap_or((key, &[]));
+        match start.cmp(prefix) {
             Ordering::Less => return Ok(0),
             Ordering::Greater => return Ok(self.count()),
             Ordering::Equal => {}
         }
         let head = head_of(rest);
-        let mut low = self.heads.partition_point(|stored| u64::from_le_bytes(*stored) < head);
-        let same = self.heads.get(low..).unwrap_or_default();
-        let mut high = low.saturating_add(same.partition_point(|stored| u64::from_le_bytes(*stored) == head));
+        let (mut low, mut high) = (0, self.count());
         while low < high {
             let middle = low.midpoint(high);
-            if self.separator(middle)? < rest {
+            let below = match self.head(middle)?.cmp(&head) {
+                Ordering::Less => true,
+                Ordering::Greater => false,
+                Ordering::Equal => self.separator(middle)? < rest,
+            };
+            if below {
                 low = middle.saturating_add(1);
             } else {
                 high = middle;
@@ -126,24 +102,78 @@ impl<'a> Fences<'a> {
     }
 
     /// Whether block `index` has exactly `key` as its separator.
-    pub(super) fn separator_is(&self, index: usize, key: &[u8]) -> Result<bool, DecodeError> {
-        let Some(rest) = key.strip_prefix(self.prefix) else { return Ok(false) };
+    pub(super) fn separator_is(&self, index: usize, key: &[u8]) -> Result<bool> {
+        let Some(rest) = key.strip_prefix(self.prefix()) else { return Ok(false) };
         Ok(self.separator(index)? == rest)
     }
+
+    #[inline]
+    fn head(&self, index: usize) -> Result<u64> {
+        let bytes = self.array(0, HEAD_LEN, index, 1)?;
+        Ok(bytes.first_chunk::<8>().map_or(0, |head| u64::from_le_bytes(*head)))
+    }
+
+    /// The separator of block `index` behind the prefix.
+    pub(super) fn separator(&self, index: usize) -> Result<&'a [u8]> {
+        let end = self.fence(index)?.separator_end;
+        let start = match index.checked_sub(1) {
+            Some(before) => self.fence(before)?.separator_end,
+            None => 0,
+        };
+        let len = end.checked_sub(start).ok_or_else(|| self.wrong("separator of a block"))?;
+        if self.parts.separators_len().is_none_or(|all| u64::from(end) > all) {
+            return Err(self.wrong("separator of a block"));
+        }
+        let arrays = self.parts.block_count.saturating_mul((2 * HEAD_LEN + FENCE_LEN) as u64);
+        let at = self.parts.fences_at().saturating_add(arrays).saturating_add(u64::from(start));
+        self.segment.table(self.parts, at, len as usize)
+    }
+
+    /// `many` elements of an array from `index` on: array 0 has the heads, 1 the offsets, 2 the rest.
+    #[inline]
+    fn array(&self, array: u64, len: usize, index: usize, many: usize) -> Result<&'a [u8]> {
+        if index >= self.count() {
+            return Err(self.wrong("number of a block"));
+        }
+        let before = self.parts.block_count.saturating_mul(array).saturating_mul(HEAD_LEN as u64);
+        let at = self.parts.fences_at().saturating_add(before).saturating_add(index.saturating_mul(len) as u64);
+        self.segment.table(self.parts, at, len.saturating_mul(many))
+    }
+
+    #[cold]
+    fn wrong(&self, what: &'static str) -> crate::error::Error {
+        self.segment.corrupt(self.parts.tables_at().saturating_add(self.parts.fences_at()), DecodeError { at: 0, what })
+    }
+}
+
+fn decode_fence(bytes: &[u8]) -> std::result::Result<Fence, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    Ok(Fence {
+        checksum: reader.u32("fence")?,
+        zone: Zone {
+            first_revision: Revision(reader.u64("fence")?),
+            last_revision: Revision(reader.u64("fence")?),
+            entries: reader.u16("fence")?,
+            puts: reader.u16("fence")?,
+            markers: reader.u16("fence")?,
+        },
+        separator_end: reader.u32("fence")?,
+    })
 }
 
 /// Fences while a section is built.
 #[derive(Debug, Default)]
 pub(super) struct FencesDraft {
-    fences: Vec<Fence>,
+    fences: Vec<(u64, u32, Zone, usize)>,
     separators: Vec<u8>,
+    entries_max: u16,
 }
 
 impl FencesDraft {
-    pub(super) fn push(&mut self, offset: u64, len: u32, checksum: u32, zone: Zone, separator: &[u8]) {
+    pub(super) fn push(&mut self, offset: u64, checksum: u32, zone: Zone, separator: &[u8]) {
         self.separators.extend_from_slice(separator);
-        let separator_end = self.separators.len() as u64;
-        self.fences.push(Fence { offset, len, checksum, zone, separator_end });
+        self.fences.push((offset, checksum, zone, self.separators.len()));
+        self.entries_max = self.entries_max.max(zone.entries);
     }
 
     pub(super) const fn count(&self) -> usize {
@@ -151,48 +181,55 @@ impl FencesDraft {
     }
 
     pub(super) fn zones(&self) -> impl Iterator<Item = &Zone> {
-        self.fences.iter().map(|fence| &fence.zone)
+        self.fences.iter().map(|(_, _, zone, _)| zone)
+    }
+
+    pub(super) const fn entries_max(&self) -> u16 {
+        self.entries_max
     }
 
     /// About how long the encoded form is.
     pub(super) const fn len(&self) -> usize {
-        self.separators.len().saturating_add(self.fences.len().saturating_mul(FENCE_LEN + HEAD_LEN))
+        self.separators.len().saturating_add(self.fences.len().saturating_mul(FENCE_LEN + 2 * HEAD_LEN))
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let ends = || self.fences.iter().map(|fence| fence.separator_end as usize);
+    /// How long all separators are, which has to stay below 4 GiB.
+    pub(super) const fn separators_len(&self) -> usize {
+        self.separators.len()
+    }
+
+    /// Appends the fences; answers the length of the prefix that all separators share.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> usize {
+        let ends = || self.fences.iter().map(|(.., end)| *end);
         let starts = std::iter::once(0).chain(ends());
         let separators: Vec<&[u8]> =
             starts.zip(ends()).map(|(start, end)| self.separators.get(start..end).unwrap_or_default()).collect();
         // They ascend, so what the first and the last share, all share.
         let prefix_len = match (separators.first(), separators.last()) {
-            (Some(first), Some(last)) => shared_len(first, last),
+            (Some(first), Some(last)) => shared_len(first, last).min(PREFIX_LEN_MAX),
             _ => 0,
         };
-        let rest = |separator: &'_ &[u8]| separator.get(prefix_len..).unwrap_or_default().to_vec();
-        let rests: Vec<Vec<u8>> = separators.iter().map(rest).collect();
-        let mut out = Vec::with_capacity(self.len());
-        out.extend_from_slice(&(prefix_len as u16).to_le_bytes());
-        out.extend_from_slice(separators.first().and_then(|first| first.get(..prefix_len)).unwrap_or_default());
-        for rest in &rests {
+        let rests = || separators.iter().map(|separator| separator.get(prefix_len..).unwrap_or_default());
+        for rest in rests() {
             out.extend_from_slice(&head_of(rest).to_le_bytes());
         }
-        let mut separator_end = 0_u64;
-        for (fence, rest) in self.fences.iter().zip(&rests) {
-            separator_end = separator_end.saturating_add(rest.len() as u64);
-            out.extend_from_slice(&fence.offset.to_le_bytes());
-            out.extend_from_slice(&fence.len.to_le_bytes());
-            out.extend_from_slice(&fence.checksum.to_le_bytes());
-            out.extend_from_slice(&fence.zone.first_revision.0.to_le_bytes());
-            out.extend_from_slice(&fence.zone.last_revision.0.to_le_bytes());
-            for count in [fence.zone.entries, fence.zone.puts, fence.zone.markers] {
+        for (offset, ..) in &self.fences {
+            out.extend_from_slice(&offset.to_le_bytes());
+        }
+        let mut separator_end = 0_u32;
+        for ((_, checksum, zone, _), rest) in self.fences.iter().zip(rests()) {
+            separator_end = separator_end.saturating_add(rest.len() as u32);
+            out.extend_from_slice(&checksum.to_le_bytes());
+            out.extend_from_slice(&zone.first_revision.0.to_le_bytes());
+            out.extend_from_slice(&zone.last_revision.0.to_le_bytes());
+            for count in [zone.entries, zone.puts, zone.markers] {
                 out.extend_from_slice(&count.to_le_bytes());
             }
             out.extend_from_slice(&separator_end.to_le_bytes());
         }
-        for rest in &rests {
+        for rest in rests() {
             out.extend_from_slice(rest);
         }
-        out
+        prefix_len
     }
 }

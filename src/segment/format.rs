@@ -1,7 +1,9 @@
 //! The bytes of a segment: an immutable file of sorted entries, one section per bucket. The one description of them.
 //!
 //! ```text
-//! file      = header, section*, directory, footer        section = block*, fences        nothing lies between the parts
+//! file    = header, section*, directory, footer          nothing lies between the parts
+//! section = block*, zeros, tables, sums                  zeros: up to a multiple of 64, if there is an index; else none
+//! tables  = index, fences, revisions, deadlines          a section of one block has only fences
 //! ```
 //! Integers are little-endian; `varint` is that of `codec`. Offsets count from the start of the file unless said otherwise.
 //!
@@ -21,45 +23,72 @@
 //! ```
 //! The directory reaches from its offset to the footer. Per section, buckets ascending:
 //! ```text
-//! varints: bucket id, count of entries, of markers, lowest revision, highest revision, earliest created, latest created,
-//!          count of entries with a deadline, earliest deadline or 0, count of blocks, length of all blocks, length of the fences;
-//!          u32 checksum of the fences; first key and last key, each behind its length as a varint
+//! varints: bucket id; counts of entries, keys, puts, markers; lowest and highest revision; earliest and latest created;
+//!          count of entries with a deadline, and the earliest deadline or 0; count n of blocks, the most entries m of any,
+//!          length of all blocks; lines of the index; length of the fences, length p of the prefix of all separators
+//! u32 checksum of the sums; first key and last key, each behind its length as a varint
 //! ```
-//! The first section starts at 64, the next where the fences before it end; the last fences end where the directory begins.
+//! The first section starts at 64, the next where the sums before it end; the last sums end where the directory begins.
 //!
 //! ```text
-//! block: 36 bytes, then its body                fences of a section with n blocks
+//! block: 33 bytes, then its body                fences of a section with n blocks
 //! offset size field                             size   field
-//!      0    4 checksum of all that follows         2   length p of the prefix that all separators share
-//!      4    4 length stored, with this header      p   that prefix
-//!      8    4 length when not compressed        8 * n  heads of the separators
-//!     12    4 count n of entries, at least 1   52 * n  fence: u64 offset, u32 length, u32 checksum of the block; u64 lowest,
-//!     16    1 compression: 0 none                      u64 highest revision; u32 counts of entries, puts, markers;
-//!     17    1 flags: 0                                 u64 end of its separator in what follows
-//!     18    2 length p of the shared prefix       *   the separators without the prefix, one after the other
-//!     20    8 lowest revision
-//!     28    8 lowest created                   entry (its value ends where the next entry starts, or the block)
-//!     36    p prefix that all keys share       varint  length r of the key behind the prefix
-//!         8*n heads of the keys                 bytes  the key behind prefix and head: r - 8 bytes, or none
-//!         4*n where each entry starts,         varint  flags << 2 | has an origin << 1 | has a deadline
-//!             counted from the first one       varint  revision - lowest revision;  varint  created - lowest created
-//!           * the entries                      varint  deadline - created, zigzag, modulo 2^64, if it has a deadline
-//!                                              varint  origin, if it has one;  bytes  value
+//!      0    4 checksum of all that follows      8 * n  heads of the separators
+//!      4    4 length stored, with this header   8 * n  offsets of the blocks
+//!      8    4 length when not compressed       30 * n  u32 checksum of the block; u64 lowest, u64 highest revision;
+//!     12    2 count of entries, at least 1             u16 counts of entries, puts, markers;
+//!     14    1 compression: 0 none, 1 zstd              u32 end of its separator in what follows
+//!     15    1 low 4 bits: width r of revisions,   *    the separators without the prefix, one after the other
+//!             high 4 bits: width c of times
+//!     16    8 lowest revision                   entry (its value ends where the next entry starts, or the block)
+//!     24    8 lowest created                    varint length of the key behind the prefix
+//!     32    1 length of the shared prefix       varint flags << 2 | has an origin << 1 | has a deadline
+//!     33 10*n per entry: u64 head of its key,     r    revision - lowest revision
+//!             u16 its start in the block          c    created - lowest created
+//!           * the prefix that all keys share,   varint deadline - created, zigzag, modulo 2^64, if it has a deadline
+//!             255 bytes at most                 varint origin, if it has one
+//!           * the entries                       bytes  the key behind prefix and head: its length - 8, or none
+//!                                               bytes  value
 //! ```
 //! A *head* is the 8 bytes after the prefix, filled up with zeros, as the number that they are in big-endian order: comparing two
-//! heads compares the keys, and only equal heads ask for the rest. Heads lie together, so a search touches few cache lines, and the
-//! arrays make entry k as cheap as its neighbour before as after.
+//! heads compares the keys, and only equal heads ask for the rest. The records of heads and starts lie at a place that depends on nothing but
+//! the number of the entry, so whoever knows block and entry reads header, record and entry without a search. The widths r and c are
+//! the fewest bytes that hold all differences of the block, 0 to 8.
+//!
+//! Of a compressed block the body is one Zstandard frame of what the body would be; `length when not compressed` bounds it, and is at most
+//! 4,325,376. It is compressed only if that saves more than an eighth (12.5 %).
 //!
 //! Order of entries: bucket, then key as unsigned bytes, then revision from high to low. A dropped entry stands before the marker of
 //! its revision. The revisions of a key may go on in the next block.
 //!
 //! The *separator* of a block is the shortest string above the last key of the block before and not above its own first key; that first
-//! key itself if both are equal, or if there is no block before.
+//! key itself if both are equal, or if there is no block before. The prefix that all share is that of the first key, by its length.
+//!
+//! A *position* names an entry of a section: block << e | number in its block, e bits for m - 1, as few as hold it; with the
+//! bits for n - 1 that makes b bits, at most 32.
+//!
+//! ```text
+//! line of the index: 64 bytes; w = (b + 2) / 8 rounded up, s = 60 / (1 + w)
+//! offset size field
+//!      0    1 used slots
+//!      1    1 reach: how many lines further the keys of this line went, 255 if one of them found no place
+//!      2    2 zero
+//!      4    s tags: bits 0-7 of the hash
+//!    4+s  s*w positions; the bits above b are bits 8 and up of the hash
+//! ```
+//! The *index* has one slot for each key, for its newest entry. A key's home is line (hash >> 32) * lines >> 32, by the hash of module
+//! `hash`. Keys are entered in order, each into the first line from its home on that has a free slot, at most 15 further, after the last
+//! line the first. Slots are filled from the front; what is not used is zero. The keys of a line with reach 255 are looked for by the fences.
+//!
+//! *Revisions* are the positions of all entries, ordered by revision and then position; *deadlines* those of the entries with a deadline,
+//! by deadline and then position. Both are b bits each, the lowest bit first, filled up with zeros to a byte. Behind the positions of
+//! deadlines stands the deadline of every 64th entry in that order, beginning with the first, as a u64.
 //!
 //! **Checksums** are CRC-32 (module `checksum`), seeded with uuid, file number and the offset of what they cover, so that right bytes in a
-//! wrong place or of an earlier file do not verify. Each block's stands in the block and in its fence, the fences' in the directory, the
-//! directory's in the footer, the footer's in the manifest: who knows that one number knows every byte (the header is compared with the
-//! manifest's uuid and file number field by field).
+//! wrong place or of an earlier file do not verify. Each block's stands in the block and in its fence. The *sums* are those of every 4,096
+//! bytes of the tables, u32 each, the last of what is left; the sums' own stands in the directory, the directory's in the footer, the
+//! footer's in the manifest: who knows that one number knows every byte (the header is compared with the manifest's uuid and file number
+//! field by field, and zeros are zeros).
 //!
 //! **A reader calls it invalid** when
 //! - `SEG-1` its length is not the one of the manifest, or below header and footer;
@@ -67,49 +96,64 @@
 //! - `SEG-3` magic or checksum of the footer is wrong or not the manifest's, or it disagrees with length, number or the directory's place;
 //! - `SEG-4` the directory's checksum is wrong, a field does not decode, buckets do not ascend, the parts do not fill the file, a count
 //!   exceeds what its bytes can hold, a range is upside down, or the sums are not those of the footer;
-//! - `SEG-5` the checksum of fences is wrong, or a prefix, separator or block reaches outside the bytes that there are;
-//! - `SEG-6` a block's checksum is wrong or not that of its fence, its lengths disagree, it has no entry, or its flags are not 0;
+//! - `SEG-5` the checksum of the sums or of a piece of the tables is wrong, or a separator, block or position reaches outside what there is;
+//! - `SEG-6` a block's checksum is wrong or not that of its fence, its lengths disagree, it has no entry, a width is above 8, or it does
+//!   not decompress to its length;
 //! - `SEG-7` an entry reaches outside its block, a varint is longer than it needs to be or beyond its range, or unknown flag bits are set;
-//! - `SEG-8` (`verify` only, as it takes reading everything) order, heads, prefixes, separators, zone maps or counts are not what the
-//!   entries say.
+//! - `SEG-8` (`verify` only, as it takes reading everything) order, heads, prefixes, widths or counts are not what the entries say, or the
+//!   tables are not, byte for byte, those that the entries call for.
 //!
 //! SEG-1 to SEG-4 are checked at open, the others at the first use of their bytes. A failed check is never remembered as a good one.
 //!
 //! A segment has no torn tail: it is synced before anything names it, so one that is cut short is corrupt.
 //!
 //! **Versions.** Magic, version and checksum of the header stay where they are in all versions; a version above 1 in a header that verifies
-//! is `UnsupportedFormat`, and so is a compression other than 0. What stands as zero may get a meaning only under a new version.
+//! is `UnsupportedFormat`, and so is a compression that this build does not know. What stands as zero may get a meaning only under a
+//! new version.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
 
 use crate::checksum::checksum;
-use crate::codec::{DecodeError, Reader, put_prefixed, put_varint};
+use crate::codec::{DecodeError, Reader};
 use crate::entry::Flags;
 use crate::error::{Error, ErrorKind};
-use crate::number::{BucketId, FileNumber, Revision};
+use crate::number::{FileNumber, Revision};
 
 /// The version that this build writes, and the newest that it reads.
 pub(super) const VERSION: u32 = 1;
 pub(super) const HEADER_LEN: usize = 64;
 pub(super) const FOOTER_LEN: usize = 64;
-pub(super) const BLOCK_HEADER_LEN: usize = 36;
+pub(super) const BLOCK_HEADER_LEN: usize = 33;
 /// What the checksum at the start of a block covers begins here.
 pub(super) const BLOCK_CHECKSUM_LEN: usize = 4;
 /// The 8 bytes that searches compare first.
 pub(super) const HEAD_LEN: usize = 8;
-/// Where an entry of a block starts.
-pub(super) const START_LEN: usize = 4;
-/// Header, one head, one start, and the four shortest fields of an entry.
-const BLOCK_LEN_MIN: u64 = (BLOCK_HEADER_LEN + HEAD_LEN + START_LEN + 4) as u64;
+/// Head and start of an entry.
+pub(super) const RECORD_LEN: usize = 10;
+/// The most that a block's shared prefix has: with it, every first entry starts where 16 bits can say.
+pub(super) const PREFIX_LEN_MAX: usize = 255;
+/// The most that several entries fill; any one entry may have a block of its own, whatever its length. Its entries, written as
+/// wide as they can be, still start where 16 bits can say: each takes at least 22 bytes by the builder's count and 30 more at most.
+pub(super) const BLOCK_LEN_MAX: usize = 16 << 10;
+/// The longest block that is compressed: 4 MiB of value, and room for a key and fields.
+pub(super) const COMPRESSED_BLOCK_LEN_MAX: usize = (4 << 20) + (128 << 10);
+/// Header, one record, and the two shortest fields of an entry.
+pub(super) const BLOCK_LEN_MIN: u64 = (BLOCK_HEADER_LEN + RECORD_LEN + 2) as u64;
 /// What is below an entry's flags.
 pub(super) const HAS_DEADLINE: u64 = 1;
 pub(super) const HAS_ORIGIN: u64 = 2;
 pub(super) const FLAGS_SHIFT: u32 = 2;
-pub(super) const FENCE_LEN: usize = 52;
-/// Where a fence has its block's checksum.
-#[cfg(any(test, feature = "testing"))]
-pub(super) const FENCE_CHECKSUM_AT: usize = 12;
+/// What a fence has behind head and offset.
+pub(super) const FENCE_LEN: usize = 30;
+/// A line of the index.
+pub(super) const LINE_LEN: usize = 64;
+/// What of the tables has a checksum of its own.
+pub(super) const GRANULE_LEN: u64 = 4096;
+/// Entries from one stored deadline to the next.
+pub(super) const DEADLINE_STEP: u64 = 64;
+/// The most bits of a position.
+pub(super) const POSITION_BITS_MAX: u32 = 32;
 /// The most bytes of a key: what the 16-bit lengths can say.
 pub(super) const KEY_LEN_MAX: usize = u16::MAX as usize;
 
@@ -120,8 +164,9 @@ const FRAME_CHECKSUM_AT: usize = 60;
 
 const _: () = assert!(HEADER_LEN == 8 + 4 + 4 + 16 + 8 + 20 + 4, "change the table above and the golden bytes too");
 const _: () = assert!(FOOTER_LEN == 8 + 4 + 4 + 8 + 8 + 8 + 8 + 8 + 4 + 4, "change the table above and the golden bytes too");
-const _: () = assert!(BLOCK_HEADER_LEN == 4 + 4 + 4 + 4 + 1 + 1 + 2 + 8 + 8, "change the table above and the golden bytes too");
-const _: () = assert!(FENCE_LEN == 8 + 4 + 4 + 8 + 8 + 4 + 4 + 4 + 8, "change the table above and the golden bytes too");
+const _: () = assert!(BLOCK_HEADER_LEN == 4 + 4 + 4 + 2 + 1 + 1 + 8 + 8 + 1, "change the table above and the golden bytes too");
+const _: () = assert!(FENCE_LEN == 4 + 8 + 8 + 2 + 2 + 2 + 4, "change the table above and the golden bytes too");
+const _: () = assert!(BLOCK_LEN_MAX / 22 * 52 + PREFIX_LEN_MAX + BLOCK_HEADER_LEN < 1 << 16);
 const _: () = assert!(FRAME_CHECKSUM_AT + 4 == HEADER_LEN && FRAME_CHECKSUM_AT + 4 == FOOTER_LEN);
 
 /// Which file of which store: what seeds its checksums.
@@ -316,142 +361,4 @@ impl Footer {
     const fn seed(identity: &Identity, file_len: u64) -> u64 {
         identity.seed(file_len.saturating_sub(FOOTER_LEN as u64))
     }
-}
-
-/// What the directory says of one bucket's section.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SectionInfo {
-    pub(crate) bucket: BucketId,
-    /// All entries: puts, markers and dropped ones.
-    pub(crate) entries: u64,
-    /// Deletes and purges.
-    pub(crate) markers: u64,
-    /// The lowest revision.
-    pub(crate) first_revision: Revision,
-    /// The highest revision.
-    pub(crate) last_revision: Revision,
-    /// The earliest time of an entry.
-    pub(crate) first_created: u64,
-    /// The latest time of an entry.
-    pub(crate) last_created: u64,
-    /// Entries with a deadline of their own.
-    pub(crate) deadlines: u64,
-    /// The earliest of these deadlines; 0 if there is none.
-    pub(crate) first_deadline: u64,
-    pub(crate) first_key: Box<[u8]>,
-    pub(crate) last_key: Box<[u8]>,
-    /// Blocks and fences together.
-    pub(crate) bytes: u64,
-    /// Where the first block starts.
-    pub(super) offset: u64,
-    /// The number of its first block, counted through the file.
-    pub(super) first_block: u64,
-    pub(super) block_count: u64,
-    pub(super) fences_len: u64,
-    pub(super) fences_checksum: u32,
-}
-
-impl SectionInfo {
-    pub(super) const fn blocks_len(&self) -> u64 {
-        self.bytes.saturating_sub(self.fences_len)
-    }
-
-    pub(super) const fn fences_offset(&self) -> u64 {
-        self.offset.saturating_add(self.blocks_len())
-    }
-
-    pub(super) const fn end(&self) -> u64 {
-        self.offset.saturating_add(self.bytes)
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        let ranges = [self.first_revision.0, self.last_revision.0, self.first_created, self.last_created];
-        let deadlines = [self.deadlines, self.first_deadline];
-        for number in [self.bucket.0, self.entries, self.markers].into_iter().chain(ranges).chain(deadlines) {
-            put_varint(out, number);
-        }
-        for number in [self.block_count, self.blocks_len(), self.fences_len] {
-            put_varint(out, number);
-        }
-        out.extend_from_slice(&self.fences_checksum.to_le_bytes());
-        put_prefixed(out, &self.first_key);
-        put_prefixed(out, &self.last_key);
-    }
-
-    fn decode(reader: &mut Reader<'_>, offset: u64, first_block: u64) -> Result<Self, DecodeError> {
-        let start = *reader;
-        let bucket = BucketId(reader.varint("bucket id")?);
-        let entries = reader.varint("count of entries")?;
-        let markers = reader.varint_max(entries, "count of markers")?;
-        let first_revision = Revision(reader.varint("lowest revision")?);
-        let last_revision = Revision(reader.varint("highest revision")?);
-        let first_created = reader.varint("earliest time")?;
-        let last_created = reader.varint("latest time")?;
-        let deadlines = reader.varint_max(entries, "count of deadlines")?;
-        let first_deadline = reader.varint("earliest deadline")?;
-        let block_count = reader.varint_max(entries, "count of blocks")?;
-        let blocks_len = reader.varint("length of the blocks")?;
-        let fences_len = reader.varint("length of the fences")?;
-        let fences_checksum = reader.u32("checksum of the fences")?;
-        let first_key = reader.prefixed(KEY_LEN_MAX, "first key")?.into();
-        let last_key = reader.prefixed(KEY_LEN_MAX, "last key")?.into();
-        let bytes = blocks_len.checked_add(fences_len).ok_or(start.error("length of a section"))?;
-        let section = Self {
-            bucket,
-            entries,
-            markers,
-            first_revision,
-            last_revision,
-            first_created,
-            last_created,
-            deadlines,
-            first_deadline,
-            first_key,
-            last_key,
-            bytes,
-            offset,
-            first_block,
-            block_count,
-            fences_len,
-            fences_checksum,
-        };
-        let room_for_blocks = block_count.saturating_mul(BLOCK_LEN_MIN) <= blocks_len;
-        let room_for_fences = block_count.saturating_mul((HEAD_LEN + FENCE_LEN) as u64) <= fences_len;
-        let ascending = section.first_key <= section.last_key && first_revision <= last_revision && first_created <= last_created;
-        if block_count == 0 || !room_for_blocks || !room_for_fences || !ascending || (deadlines == 0) != (first_deadline == 0) {
-            return Err(start.error("section in the directory"));
-        }
-        Ok(section)
-    }
-}
-
-pub(super) fn encode_directory(sections: &[SectionInfo]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for section in sections {
-        section.encode(&mut out);
-    }
-    out
-}
-
-/// The sections, by the bytes between the directory's offset and the footer.
-pub(super) fn decode_directory(bytes: &[u8], footer: &Footer) -> Result<Vec<SectionInfo>, DecodeError> {
-    let mut reader = Reader::new(bytes);
-    let mut sections: Vec<SectionInfo> = Vec::new();
-    let (mut offset, mut blocks, mut entries) = (HEADER_LEN as u64, 0_u64, 0_u64);
-    while !reader.is_empty() {
-        let start = reader;
-        let section = SectionInfo::decode(&mut reader, offset, blocks)?;
-        if sections.last().is_some_and(|last| section.bucket <= last.bucket) {
-            return Err(start.error("order of buckets in the directory"));
-        }
-        offset = offset.checked_add(section.bytes).ok_or(start.error("length of a section"))?;
-        blocks = blocks.checked_add(section.block_count).ok_or(start.error("count of blocks"))?;
-        entries = entries.checked_add(section.entries).ok_or(start.error("count of entries"))?;
-        sections.push(section);
-    }
-    let agrees = offset == footer.directory_offset && blocks == footer.blocks && entries == footer.entries;
-    if !agrees || sections.len() as u64 != u64::from(footer.section_count) || sections.is_empty() {
-        return Err(DecodeError { at: 0, what: "sums of the directory" });
-    }
-    Ok(sections)
 }

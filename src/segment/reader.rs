@@ -1,21 +1,26 @@
 //! Opens a finished segment and answers point reads from it.
 //!
-//! Header, footer and directory are read and verified at open, by ordinary reads, so that an unreadable disk is an error there. Fences and
-//! blocks come through the map; the first use of each verifies its checksum and sets a bit, so that later uses pay one relaxed load. Only
-//! success is remembered: bad bytes are an error every time. The bytes under a bit cannot change, hence relaxed is enough; two threads
-//! that come first both verify.
+//! Header, footer and directory are read and verified at open, by ordinary reads, so that an unreadable disk is an error there. Tables and
+//! blocks come through the map; the first use of each granule and block verifies its checksum and sets a bit, so that later uses pay one
+//! relaxed load. Only success is remembered: bad bytes are an error every time. The bytes under a bit cannot change, hence relaxed is
+//! enough; two threads that come first both verify. Decompressed blocks come through the cache, and only of bytes that were verified.
+//!
+//! A point read asks the index, in one line, which entry the key may have, and compares that entry's key. Sections of one block have no
+//! index, and a line whose keys did not fit sends its readers to the fences.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 
-use super::block::Block;
-use super::fences::{Fence, Fences};
+use super::block::{Block, Layout, decompressed, is_compressed};
+use super::directory::{Parts, SectionInfo, decode_directory};
+use super::fences::Fences;
 use super::format::{
-    BLOCK_CHECKSUM_LEN, FOOTER_LEN, Footer, HEADER_LEN, Identity, Refusal, SectionInfo, decode_directory, decode_header,
+    BLOCK_CHECKSUM_LEN, FOOTER_LEN, Footer, GRANULE_LEN, HEADER_LEN, Identity, LINE_LEN, Refusal, decode_header,
 };
-use crate::cache::BlockCache;
+use super::index::{Line, LineShape, Reach, home};
+use crate::cache::{BlockCache, BlockPlace, Decompressed};
 use crate::checksum::checksum;
 use crate::codec::DecodeError;
 use crate::entry::{Meta, SharedBytes, Value};
@@ -40,10 +45,11 @@ pub(crate) struct Segment {
     map: SharedBytes,
     sections: Vec<SectionInfo>,
     entries: u64,
-    /// One bit per block, then one per section's fences: its checksum was right.
+    /// A bit per block, then per granule of tables, then per section for its sums: the checksum was right.
     checked: Box<[AtomicU64]>,
     blocks: u64,
-    _cache: Arc<BlockCache>,
+    granules: u64,
+    cache: Arc<BlockCache>,
 }
 
 impl fmt::Debug for Segment {
@@ -57,30 +63,71 @@ impl fmt::Debug for Segment {
     }
 }
 
+/// The bytes of a block without compression.
+#[derive(Clone, Debug)]
+pub(super) enum BlockBytes<'a> {
+    /// As they lie in the file.
+    Mapped(&'a [u8]),
+    Cached(Decompressed),
+}
+
+impl Deref for BlockBytes<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Cached(bytes) => bytes,
+        }
+    }
+}
+
+/// A verified block.
+#[derive(Clone, Debug)]
+pub(super) struct LoadedBlock<'a> {
+    /// Where it starts in the file.
+    pub(super) at: usize,
+    pub(super) bytes: BlockBytes<'a>,
+    pub(super) layout: Layout,
+}
+
+impl LoadedBlock<'_> {
+    #[inline]
+    pub(super) fn block(&self) -> Block<'_> {
+        Block { bytes: &self.bytes, layout: self.layout }
+    }
+}
+
 /// The newest entry of a key.
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
     pub(crate) meta: Meta,
-    value: &'a [u8],
+    block: LoadedBlock<'a>,
     segment: &'a Segment,
-    /// Where the value starts in the file.
-    value_at: usize,
+    /// Where the value lies in the block.
+    value: Range<usize>,
 }
 
 impl Found<'_> {
     /// The value in place.
+    #[inline]
     pub(crate) fn value(&self) -> &[u8] {
-        self.value
+        self.block.bytes.get(self.value.clone()).unwrap_or_default()
     }
 
-    /// The value to keep: copied if small, pinning the map if large.
+    /// The value to keep: copied if small, pinning the map or the decompressed block if large.
     pub(crate) fn to_value(&self) -> Value {
-        self.segment.pin(self.value_at..self.value_at.saturating_add(self.value.len()))
+        match &self.block.bytes {
+            BlockBytes::Mapped(_) => self.segment.pin(self.block.at, None, self.value.clone()),
+            BlockBytes::Cached(bytes) => self.segment.pin(self.block.at, Some(bytes), self.value.clone()),
+        }
     }
 }
 
 impl Segment {
     /// Opens `path`, which the manifest expects to be `expected`. Reads header, footer and directory; everything else when it is asked for.
+    /// Decompressed blocks are shared through `cache`.
     pub(crate) fn open(fs: &dyn Fs, path: &Path, expected: &Expected, cache: &Arc<BlockCache>) -> Result<Arc<Self>> {
         let file = fs.open(path).map_err(|error| Error::io("open a segment", path, error))?;
         Self::open_file(&*file, path, expected, cache)
@@ -97,7 +144,9 @@ impl Segment {
         if (*map).as_ref().len() as u64 != len {
             return Err(Error::corrupt(path, 0, format!("segment changed its length, expected={len}")));
         }
-        let bits = footer.blocks.saturating_add(sections.len() as u64);
+        // Blocks and granules lie in the file side by side, so their number is bounded by its length.
+        let granules = sections.iter().fold(0_u64, |sum, section| sum.saturating_add(section.parts.granules()));
+        let bits = footer.blocks.saturating_add(granules).saturating_add(sections.len() as u64);
         let checked = (0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Ok(Arc::new(Self {
             path: path.to_owned(),
@@ -107,7 +156,8 @@ impl Segment {
             entries: footer.entries,
             checked,
             blocks: footer.blocks,
-            _cache: Arc::clone(cache),
+            granules,
+            cache: Arc::clone(cache),
         }))
     }
 
@@ -139,39 +189,75 @@ impl Segment {
     }
 
     /// The newest entry of `key`, whatever it is (a dropped entry comes before the marker of its revision). `hash` is what the store's
-    /// [`KeyHasher`](crate::hash::KeyHasher) gives for it. No allocation, no lock.
+    /// [`KeyHasher`](crate::hash::KeyHasher) gives for it. No lock, and no allocation unless a block is decompressed.
     pub(crate) fn newest<'a>(&'a self, bucket: BucketId, key: &[u8], hash: u64) -> Result<Option<Found<'a>>> {
-        let _ = hash;
-        let Some(index) = self.section_index(bucket) else { return Ok(None) };
-        let Some(section) = self.sections.get(index) else { return Ok(None) };
-        if key < &*section.first_key || *section.last_key < *key {
-            return Ok(None);
+        let Some(section) = self.section(bucket) else { return Ok(None) };
+        if section.parts.lines == 0 {
+            return self.newest_by_fences(section, key);
         }
-        let fences = self.fences(index)?;
-        let after = fences.lower_bound(key).map_err(|error| self.corrupt(section.fences_offset(), error))?;
-        if let Some(number) = after.checked_sub(1) {
-            let (at, block) = self.block(index, &fences, number)?;
-            let found = block.lower_bound(key).map_err(|error| self.corrupt(at as u64, error))?;
-            if found < block.count() {
-                return self.found(at, &block, found, key);
+        let shape = LineShape::new(section.parts.bits.all());
+        let first = home(hash, section.parts.lines);
+        let mut line = self.line(&section.parts, first, shape)?;
+        let Reach::Lines(reach) = line.reach().ok_or_else(|| self.wrong_line(&section.parts, first))? else {
+            return self.newest_by_fences(section, key);
+        };
+        for further in 0..=reach {
+            if further > 0 {
+                let number = first.saturating_add(further).checked_rem(section.parts.lines).unwrap_or(0);
+                line = self.line(&section.parts, number, shape)?;
             }
-        }
-        if after < fences.count()
-            && fences.separator_is(after, key).map_err(|error| self.corrupt(section.fences_offset(), error))?
-        {
-            let (at, block) = self.block(index, &fences, after)?;
-            return self.found(at, &block, 0, key);
+            let found = line.find(hash, |position| {
+                let position = section.parts.bits.position(position);
+                let block = self.block(section, position.block)?;
+                self.found(block, position.index, key)
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
         Ok(None)
     }
 
-    /// Part of the file as a value: copied if small, pinning the map if large.
-    pub(crate) fn pin(&self, range: Range<usize>) -> Value {
-        Value::pinned(&self.map, range.start, range.len())
+    /// The same by a search over fences and heads, for sections and keys without an index.
+    pub(super) fn newest_by_fences<'a>(&'a self, section: &'a SectionInfo, key: &[u8]) -> Result<Option<Found<'a>>> {
+        if key < &*section.first_key || *section.last_key < *key {
+            return Ok(None);
+        }
+        let fences = Fences::new(self, section);
+        let count = section.parts.block_count as usize;
+        let after = if count == 1 { 1 } else { fences.lower_bound(key)? };
+        if let Some(number) = after.checked_sub(1) {
+            let block = self.block(section, number)?;
+            let index = block.block().lower_bound(key).map_err(|error| self.corrupt(block.at as u64, error))?;
+            if index < block.layout.count() {
+                return self.found(block, index, key);
+            }
+        }
+        if after < count && fences.separator_is(after, key)? {
+            return self.found(self.block(section, after)?, 0, key);
+        }
+        Ok(None)
     }
 
-    pub(super) fn section_index(&self, bucket: BucketId) -> Option<usize> {
-        self.sections.binary_search_by_key(&bucket, |section| section.bucket).ok()
+    /// Part of the block at `at` as a value: copied if small, pinning the map or the decompressed block if large.
+    pub(super) fn pin(&self, at: usize, decompressed: Option<&Decompressed>, range: Range<usize>) -> Value {
+        let len = range.len();
+        match decompressed {
+            None => Value::pinned(&self.map, at.saturating_add(range.start), len),
+            Some(bytes) => {
+                let owner: SharedBytes = Arc::clone(bytes) as SharedBytes;
+                Value::pinned(&owner, range.start, len)
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn section(&self, bucket: BucketId) -> Option<&SectionInfo> {
+        match &*self.sections {
+            // Most files of a large bucket hold nothing else.
+            [only] => (only.bucket == bucket).then_some(only),
+            sections => sections.get(sections.binary_search_by_key(&bucket, |section| section.bucket).ok()?),
+        }
     }
 
     /// Part of the file. Ranges come from checked places, so a range outside is empty and fails where it is decoded.
@@ -180,54 +266,83 @@ impl Segment {
         (*self.map).as_ref().get(range).unwrap_or_default()
     }
 
-    /// The fences of section `index`, verified.
-    pub(super) fn fences(&self, index: usize) -> Result<Fences<'_>> {
-        let none = DecodeError { at: 0, what: "section" };
-        let section = self.sections.get(index).ok_or_else(|| self.corrupt(0, none))?;
-        let offset = section.fences_offset();
-        let bytes = self.bytes(offset as usize..section.end() as usize);
-        let bit = self.blocks.saturating_add(index as u64);
-        if !self.is_checked(bit) {
-            if checksum(self.expected.identity.seed(offset), &[bytes]) != section.fences_checksum {
-                return Err(self.corrupt(offset, DecodeError { at: 0, what: "checksum of the fences" }));
+    /// `len` bytes of the tables of a section, verified.
+    #[inline]
+    pub(super) fn table(&self, parts: &Parts, at: u64, len: usize) -> Result<&[u8]> {
+        let last = at.saturating_add((len as u64).saturating_sub(1)) / GRANULE_LEN;
+        for granule in at / GRANULE_LEN..=last {
+            if !self.is_checked(self.blocks.saturating_add(parts.first_granule).saturating_add(granule)) {
+                self.check_granule(parts, granule)?;
             }
-            self.set_checked(bit);
         }
-        Fences::decode(bytes, section.block_count).map_err(|error| self.corrupt(offset, error))
+        let start = parts.tables_at().saturating_add(at) as usize;
+        Ok(self.bytes(start..start.saturating_add(len)))
     }
 
-    /// Block `number` of section `index`, verified, and where it starts in the file.
-    pub(super) fn block(&self, index: usize, fences: &Fences<'_>, number: usize) -> Result<(usize, Block<'_>)> {
-        let none = DecodeError { at: 0, what: "section" };
-        let section = self.sections.get(index).ok_or_else(|| self.corrupt(0, none))?;
-        let fence = self.place(section, fences, number)?;
-        let start = fence.offset as usize;
-        let bytes = self.bytes(start..start.saturating_add(fence.len as usize));
-        let bit = section.first_block.saturating_add(number as u64);
+    #[inline]
+    fn line<'a>(&'a self, parts: &Parts, number: u64, shape: LineShape) -> Result<Line<'a>> {
+        let bytes = self.table(parts, number.saturating_mul(LINE_LEN as u64), LINE_LEN)?;
+        let bytes = bytes.first_chunk().ok_or_else(|| self.wrong_line(parts, number))?;
+        Ok(Line::new(bytes, shape))
+    }
+
+    /// Verifies a piece of the tables against its sum, and the sums if nobody did yet.
+    #[cold]
+    fn check_granule(&self, parts: &Parts, granule: u64) -> Result<()> {
+        let sums_at = parts.sums_at();
+        let sums = self.bytes(sums_at as usize..parts.end() as usize);
+        let sums_bit = self.blocks.saturating_add(self.granules).saturating_add(parts.number);
+        if !self.is_checked(sums_bit) {
+            if checksum(self.expected.identity.seed(sums_at), &[sums]) != parts.sums_checksum {
+                return Err(self.corrupt(sums_at, DecodeError { at: 0, what: "checksum of the sums" }));
+            }
+            self.set_checked(sums_bit);
+        }
+        let at = parts.tables_at().saturating_add(granule.saturating_mul(GRANULE_LEN));
+        let bytes = self.bytes(at as usize..at.saturating_add(GRANULE_LEN).min(sums_at) as usize);
+        let sum = sums.as_chunks().0.get(granule as usize).map(|sum| u32::from_le_bytes(*sum));
+        if sum != Some(checksum(self.expected.identity.seed(at), &[bytes])) {
+            return Err(self.corrupt(at, DecodeError { at: 0, what: "checksum of a table" }));
+        }
+        self.set_checked(self.blocks.saturating_add(parts.first_granule).saturating_add(granule));
+        Ok(())
+    }
+
+    /// Block `number` of a section, verified.
+    #[inline]
+    pub(super) fn block<'a>(&'a self, section: &'a SectionInfo, number: usize) -> Result<LoadedBlock<'a>> {
+        let (start, end) = Fences::new(self, section).place(number)?;
+        let bytes = self.bytes(start..end);
+        let bit = section.parts.first_block.saturating_add(number as u64);
         if !self.is_checked(bit) {
-            self.check_block(&fence, bytes)?;
+            let fence = Fences::new(self, section).fence(number)?;
+            self.check_block(fence.checksum, start, bytes)?;
             self.set_checked(bit);
         }
-        let block = Block::decode(bytes).map_err(|refusal| self.refuse(fence.offset, refusal))?;
-        Ok((start, block))
+        let bytes = if is_compressed(bytes) { self.decompressed(start, bytes)? } else { BlockBytes::Mapped(bytes) };
+        let layout = Layout::decode(&bytes).map_err(|refusal| self.refuse(start as u64, refusal))?;
+        Ok(LoadedBlock { at: start, bytes, layout })
     }
 
-    /// The fence of a block, which lies inside its section.
-    pub(super) fn place(&self, section: &SectionInfo, fences: &Fences<'_>, number: usize) -> Result<Fence> {
-        let inside = |fence: &Fence| {
-            section.offset <= fence.offset
-                && fence.offset.checked_add(u64::from(fence.len)).is_some_and(|end| end <= section.fences_offset())
-        };
-        let none = DecodeError { at: 0, what: "fence" };
-        fences.fence(number).filter(inside).ok_or_else(|| self.corrupt(section.fences_offset(), none))
+    /// A compressed block, from the cache or into it.
+    #[inline(never)]
+    fn decompressed(&self, start: usize, bytes: &[u8]) -> Result<BlockBytes<'static>> {
+        let place = BlockPlace { file: self.number(), offset: start as u64 };
+        if let Some(block) = self.cache.get(place) {
+            return Ok(BlockBytes::Cached(block));
+        }
+        let block = decompressed(bytes).map_err(|refusal| self.refuse(start as u64, refusal))?;
+        let block = Arc::new(block);
+        self.cache.insert(place, &block);
+        Ok(BlockBytes::Cached(block))
     }
 
     /// Verifies the checksum of a block against itself and its fence.
-    pub(super) fn check_block(&self, fence: &Fence, bytes: &[u8]) -> Result<()> {
-        let wrong = || self.corrupt(fence.offset, DecodeError { at: 0, what: "checksum of a block" });
+    pub(super) fn check_block(&self, expected: u32, start: usize, bytes: &[u8]) -> Result<()> {
+        let wrong = || self.corrupt(start as u64, DecodeError { at: 0, what: "checksum of a block" });
         let (stored, rest) = bytes.split_first_chunk::<BLOCK_CHECKSUM_LEN>().ok_or_else(wrong)?;
-        let sum = checksum(self.expected.identity.seed(fence.offset), &[rest]);
-        if sum == fence.checksum && sum == u32::from_le_bytes(*stored) { Ok(()) } else { Err(wrong()) }
+        let sum = checksum(self.expected.identity.seed(start as u64), &[rest]);
+        if sum == expected && sum == u32::from_le_bytes(*stored) { Ok(()) } else { Err(wrong()) }
     }
 
     #[cold]
@@ -240,17 +355,21 @@ impl Segment {
         refusal.into_error(&self.path, base)
     }
 
-    /// Entry `index` of the block at `at`, if it has this key.
-    fn found<'a>(&'a self, at: usize, block: &Block<'a>, index: usize, key: &[u8]) -> Result<Option<Found<'a>>> {
-        let wrong = |error| self.corrupt(at as u64, error);
-        if !block.has_key(index, key).map_err(wrong)? {
-            return Ok(None);
-        }
-        let entry = block.entry(index).map_err(wrong)?;
-        let value_at = at.saturating_add(entry.value_at);
-        Ok(Some(Found { meta: entry.meta, value: entry.value, segment: self, value_at }))
+    #[cold]
+    fn wrong_line(&self, parts: &Parts, number: u64) -> Error {
+        let at = parts.tables_at().saturating_add(number.saturating_mul(LINE_LEN as u64));
+        self.corrupt(at, DecodeError { at: 0, what: "line of the index" })
     }
 
+    /// Entry `index` of a block, if it has this key.
+    #[inline]
+    fn found<'a>(&'a self, block: LoadedBlock<'a>, index: usize, key: &[u8]) -> Result<Option<Found<'a>>> {
+        let entry = block.block().entry_of(index, key).map_err(|error| self.corrupt(block.at as u64, error))?;
+        let found = entry.map(|entry| (entry.meta, entry.value_at..entry.value_at.saturating_add(entry.value.len())));
+        Ok(found.map(|(meta, value)| Found { meta, block, segment: self, value }))
+    }
+
+    #[inline]
     fn is_checked(&self, bit: u64) -> bool {
         let word = self.checked.get((bit / 64) as usize);
         word.is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (bit % 64)) != 0)

@@ -4,11 +4,8 @@ use std::path::PathBuf;
 
 use super::block::Block;
 use super::builder::Builder;
-use super::fences::Fences;
-use super::format::{
-    FENCE_CHECKSUM_AT, FENCE_LEN, FOOTER_LEN, Footer, HEAD_LEN, HEADER_LEN, Identity, SectionInfo, decode_directory,
-    encode_directory,
-};
+use super::directory::{SectionInfo, decode_directory, encode_directory};
+use super::format::{FENCE_LEN, FOOTER_LEN, Footer, GRANULE_LEN, HEAD_LEN, HEADER_LEN, Identity};
 use super::reader::Expected;
 use crate::checksum::checksum;
 use crate::entry::{Flags, Meta};
@@ -53,21 +50,33 @@ pub(crate) fn reseal(bytes: &mut [u8]) {
 
 /// The sections lie inside the file: the directory's decoder has checked that they end where it begins.
 fn reseal_section(bytes: &mut [u8], identity: &Identity, section: &mut SectionInfo) {
-    let range = section.fences_offset() as usize..section.end() as usize;
-    let Ok(fences) = Fences::decode(&bytes[range.clone()], section.block_count) else { return };
-    let fences_at = range.start + 2 + fences.prefix().len() + HEAD_LEN * fences.count();
-    let places: Vec<_> = (0..fences.count()).filter_map(|index| fences.fence(index)).collect();
-    for (index, fence) in places.iter().enumerate() {
-        let Some(end) = fence.offset.checked_add(u64::from(fence.len)).filter(|end| *end <= range.start as u64) else { continue };
-        let start = fence.offset as usize;
-        if end - fence.offset < 4 {
+    let parts = &mut section.parts;
+    let (tables_at, sums_at) = (parts.tables_at() as usize, parts.sums_at() as usize);
+    let count = parts.block_count as usize;
+    let offsets_at = tables_at + parts.fences_at() as usize + HEAD_LEN * count;
+    let fences_at = offsets_at + HEAD_LEN * count;
+    let offset = |bytes: &[u8], index: usize| {
+        let bytes = &bytes[offsets_at + index * HEAD_LEN..][..8];
+        u64::from_le_bytes(bytes.try_into().expect("it is 8 bytes"))
+    };
+    for index in 0..count {
+        let start = offset(bytes, index);
+        let end = if index + 1 < count { offset(bytes, index + 1) } else { parts.blocks_end() };
+        if start < parts.offset || start.saturating_add(4) > end || end > parts.blocks_end() {
             continue;
         }
-        let sum = checksum(identity.seed(fence.offset), &[&bytes[start + 4..end as usize]]).to_le_bytes();
+        let (start, end) = (start as usize, end as usize);
+        let sum = checksum(identity.seed(start as u64), &[&bytes[start + 4..end]]).to_le_bytes();
         bytes[start..start + 4].copy_from_slice(&sum);
-        bytes[fences_at + index * FENCE_LEN + FENCE_CHECKSUM_AT..][..4].copy_from_slice(&sum);
+        bytes[fences_at + index * FENCE_LEN..][..4].copy_from_slice(&sum);
     }
-    section.fences_checksum = checksum(identity.seed(range.start as u64), &[&bytes[range]]);
+    for granule in 0..parts.granules() as usize {
+        let at = tables_at + granule * GRANULE_LEN as usize;
+        let end = (at + GRANULE_LEN as usize).min(sums_at);
+        let sum = checksum(identity.seed(at as u64), &[&bytes[at..end]]);
+        bytes[sums_at + granule * 4..][..4].copy_from_slice(&sum.to_le_bytes());
+    }
+    parts.sums_checksum = checksum(identity.seed(sums_at as u64), &[&bytes[sums_at..parts.end() as usize]]);
 }
 
 fn seal(bytes: &mut [u8], start: usize, len: usize, seed: u64) {
@@ -84,7 +93,7 @@ pub(crate) fn decode_block(bytes: &[u8]) {
             entry.write_key(block.prefix().len(), &mut key);
         }
         let _ = block.lower_bound(&key);
-        let _ = block.has_key(index, &key);
+        let _ = block.entry_of(index, &key);
     }
 }
 
@@ -94,6 +103,9 @@ pub(crate) fn valid_segment(shape: u64) -> Vec<u8> {
     let identity = Identity { store: 0x1234, number: FileNumber(7) };
     let mut builder = Builder::new(Box::new(file.clone()), PathBuf::from("valid.seg"), identity, 48 + (shape % 512) as u32);
     for bucket in 1..=2 {
+        // Long values of one kind, so that blocks of the second bucket are compressed in some shapes.
+        let long = vec![b'v'; if shape % 4 == 3 { 200 } else { 5 }];
+        builder.set_compression(u8::from(bucket == 2 && cfg!(feature = "zstd")));
         for number in 0..4 + shape % 13 {
             let tail = if number % 3 == 0 { ".and.more.than.a.head" } else { "" };
             let key = format!("user:{number:03}{tail}");
@@ -103,7 +115,7 @@ pub(crate) fn valid_segment(shape: u64) -> Vec<u8> {
             let dropped = Meta { flags: Flags::dropped(), ..marker };
             let mortal = Meta { revision: Revision(revision.0 - 1), flags: Flags::put(), deadline: created + 500, ..marker };
             let copied = Meta { revision: Revision(revision.0 - 2), deadline: 5, origin: Revision(3), ..mortal };
-            let mut entries = vec![(marker, &b""[..]), (mortal, b"value"), (copied, b"")];
+            let mut entries = vec![(marker, &b""[..]), (mortal, &*long), (copied, b"")];
             if number % 2 == 0 {
                 entries.insert(0, (dropped, b""));
             }

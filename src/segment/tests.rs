@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::changes::Changes;
 use super::reader::Found;
 use super::{Builder, Cursor, Expected, Identity, Segment, Summary};
 use crate::entry::{Flags, Meta};
@@ -33,8 +34,13 @@ fn put(revision: u64) -> Meta {
 }
 
 fn build(model: &Model, block_len: u32) -> (Vec<u8>, Summary) {
+    build_with(model, block_len, 0)
+}
+
+fn build_with(model: &Model, block_len: u32, compression: u8) -> (Vec<u8>, Summary) {
     let file = BytesFile::default();
     let mut builder = Builder::new(Box::new(file.clone()), PathBuf::from("n.seg"), IDENTITY, block_len);
+    builder.set_compression(compression);
     for (bucket, entries) in model {
         for (key, meta, value) in entries {
             builder.add(BucketId(*bucket), key, meta, value).unwrap();
@@ -54,6 +60,7 @@ fn check_reads(segment: &Arc<Segment>, model: &Model) -> Result<()> {
         check_bucket(segment, BucketId(*bucket), entries)?;
     }
     assert!(newest(segment, u64::MAX, b"k")?.is_none());
+    check_changes(segment, model)?;
     Ok(())
 }
 
@@ -96,6 +103,23 @@ fn check_bucket(segment: &Arc<Segment>, bucket: BucketId, entries: &[Entry]) -> 
     Ok(())
 }
 
+/// The entries in the order of their revisions, from before the first on and from within.
+fn check_changes(segment: &Arc<Segment>, model: &Model) -> Result<()> {
+    for (bucket, entries) in model {
+        let mut ordered: Vec<_> = entries.iter().collect();
+        ordered.sort_by_key(|entry| entry.1.revision);
+        for after in [0, 5, ordered[ordered.len() / 2].1.revision.0, u64::MAX] {
+            let mut changes = Changes::new(Arc::clone(segment), BucketId(*bucket), Revision(after))?;
+            for expected in ordered.iter().filter(|entry| entry.1.revision.0 > after) {
+                let found = changes.next()?.expect("there is more");
+                assert_eq!((found.key, found.meta, found.value), (&*expected.0, expected.1, &*expected.2));
+            }
+            assert!(changes.next()?.is_none());
+        }
+    }
+    Ok(())
+}
+
 fn verify(segment: &Segment) -> Result<(u64, u64, u64)> {
     let mut sums = (0, 0, 0);
     segment.verify(&mut |bytes, blocks, entries| {
@@ -130,7 +154,7 @@ fn metas() -> impl Strategy<Value = (Meta, bool)> {
 
 /// Several buckets; per key distinct revisions from high to low, a marker sometimes behind a dropped entry of its revision.
 fn models() -> impl Strategy<Value = Model> {
-    let value = prop_oneof![2 => Just(vec![]), 4 => prop::collection::vec(any::<u8>(), 0..40), 1 => prop::collection::vec(any::<u8>(), 900..2_000)];
+    let value = prop_oneof![2 => Just(vec![]), 4 => prop::collection::vec(any::<u8>(), 0..40), 1 => prop::collection::vec(any::<u8>(), 900..2_000), 1 => (900..30_000_usize).prop_map(|len| vec![b'z'; len])];
     let revision = prop_oneof![9 => 1..200_u64, 1 => any::<u64>()];
     let history = prop::collection::btree_map(revision, (metas(), value), 1..8);
     let bucket = prop::collection::btree_map(keys(), history, 1..30);
@@ -155,8 +179,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_added_is_read_back_every_way(model in models(), block_len in prop_oneof![Just(64_u32), Just(256), Just(4096)]) {
-        let (bytes, summary) = build(&model, block_len);
+    fn what_was_added_is_read_back_every_way(
+        model in models(),
+        block_len in prop_oneof![Just(64_u32), Just(256), Just(4096), Just(1 << 20)],
+        compressed: bool,
+    ) {
+        let (bytes, summary) = build_with(&model, block_len, u8::from(compressed && cfg!(feature = "zstd")));
         prop_assert_eq!(summary.len, bytes.len() as u64);
         let segment = open_bytes(&bytes, &expected(&summary)).unwrap();
         check_reads(&segment, &model).unwrap();
@@ -179,6 +207,9 @@ proptest! {
                 let expired = segment.expired(section.bucket, now).unwrap();
                 prop_assert_eq!(expired.entries, deadlines().filter(|deadline| *deadline <= now).count() as u64);
             }
+            let keys: std::collections::BTreeSet<_> = entries.iter().map(|entry| &entry.0).collect();
+            let puts = entries.iter().filter(|entry| entry.1.flags.is_put()).count();
+            prop_assert_eq!((section.keys, section.puts), (keys.len() as u64, puts as u64));
             prop_assert_eq!((&*section.first_key, &*section.last_key), (&*entries[0].0, &*entries[entries.len() - 1].0));
         }
     }

@@ -1,18 +1,23 @@
 //! Reads a whole segment and checks everything that can be checked: `Store::verify`, and a compaction that trusts nothing.
 //!
-//! Goes beyond what reads check on their way (`SEG-8`): order, prefixes, heads, separators, zone maps and counts must be those that a
-//! builder would have written for the entries that are there. Believes no bit of an earlier check.
+//! Goes beyond what reads check on their way (`SEG-8`): order, prefixes, heads, widths and counts must be those that a builder would have
+//! written for the entries that are there, and the tables are made again from the entries and compared byte for byte. Believes no bit of an
+//! earlier check, and no cache. Memory: what a builder takes for one section.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
-use super::block::{Block, RawEntry};
+use super::block::{Block, RawEntry, decompressed, is_compressed};
+use super::directory::{Before, SectionInfo};
 use super::fences::{Fences, Zone};
-use super::format::{HEADER_LEN, SectionInfo, follows, head_of, shared_len};
+use super::format::PREFIX_LEN_MAX;
+use super::format::{GRANULE_LEN, HEADER_LEN, follows, head_of, shared_len};
 use super::reader::{Segment, check_frame};
+use super::tables::TablesDraft;
 use crate::checksum::checksum;
 use crate::codec::DecodeError;
 use crate::entry::Flags;
 use crate::error::{Error, Result};
-use crate::number::Revision;
+use crate::hash::KeyHasher;
+use crate::number::{BucketId, Revision};
 
 impl Segment {
     /// Reads and checks everything. `progress` gets the bytes, blocks and entries since its last call; the bytes add up to the length.
@@ -28,134 +33,170 @@ impl Segment {
             );
         }
         let mut frame = self.len();
-        for (index, section) in sections.iter().enumerate() {
-            self.verify_section(index, section, progress)?;
+        for section in &sections {
+            self.verify_tables(section)?;
+            self.verify_section(section, progress)?;
             frame = frame.saturating_sub(section.bytes);
         }
         progress(frame, 0, 0);
         Ok(())
     }
 
-    fn verify_section(&self, index: usize, section: &SectionInfo, progress: &mut dyn FnMut(u64, u64, u64)) -> Result<()> {
-        let base = section.fences_offset();
-        let wrong = |what| self.corrupt(base, DecodeError { at: 0, what });
-        let bytes = self.bytes(base as usize..section.end() as usize);
-        if checksum(self.expected.identity.seed(base), &[bytes]) != section.fences_checksum {
-            return Err(wrong("checksum of the fences"));
+    /// All checksums behind the blocks of a section, and the zeros there.
+    fn verify_tables(&self, section: &SectionInfo) -> Result<()> {
+        let parts = &section.parts;
+        let wrong = |at, what| self.corrupt(at, DecodeError { at: 0, what });
+        let sums = self.bytes(parts.sums_at() as usize..parts.end() as usize);
+        let padding = self.bytes(parts.blocks_end() as usize..parts.tables_at() as usize);
+        if padding.iter().any(|byte| *byte != 0) {
+            return Err(wrong(parts.blocks_end(), "zeros behind the blocks"));
         }
-        let fences = self.fences(index)?;
-        if !fences.separators_fit() {
-            return Err(wrong("end of the separators"));
-        }
-        let mut walk = Walk::new(section);
-        for number in 0..fences.count() {
-            let fence = self.place(section, &fences, number)?;
-            if fence.offset != walk.offset {
-                return Err(wrong("offset of a block"));
+        let sums_are_right = checksum(self.expected.identity.seed(parts.sums_at()), &[sums]) == parts.sums_checksum;
+        let tables = self.bytes(parts.tables_at() as usize..parts.sums_at() as usize);
+        let mut at = parts.tables_at();
+        for (granule, sum) in tables.chunks(GRANULE_LEN as usize).zip(sums.as_chunks().0) {
+            // Where the sums themselves are wrong, theirs is the place to name.
+            if sums_are_right && checksum(self.expected.identity.seed(at), &[granule]) != u32::from_le_bytes(*sum) {
+                return Err(wrong(at, "checksum of a table"));
             }
-            let start = fence.offset as usize;
-            let bytes = self.bytes(start..start.saturating_add(fence.len as usize));
-            self.check_block(&fence, bytes)?;
-            let block = Block::decode(bytes).map_err(|refusal| self.refuse(fence.offset, refusal))?;
-            walk.start_block(&fences, number, &block).map_err(|error| self.corrupt(base, error))?;
-            let zone = walk.block(&block).map_err(|error| self.corrupt(fence.offset, error))?;
-            if zone != fence.zone {
-                return Err(wrong("zone map of a block"));
-            }
-            walk.offset = fence.offset.saturating_add(u64::from(fence.len));
-            progress(u64::from(fence.len), 1, u64::from(zone.entries));
+            at = at.saturating_add(GRANULE_LEN);
         }
-        walk.finish(section).map_err(|what| self.section_error(section, what))?;
-        progress(section.fences_len, 0, 0);
+        if sums_are_right { Ok(()) } else { Err(wrong(parts.sums_at(), "checksum of the sums")) }
+    }
+
+    fn verify_section(&self, section: &SectionInfo, progress: &mut dyn FnMut(u64, u64, u64)) -> Result<()> {
+        let parts = &section.parts;
+        let wrong = |at, what| self.corrupt(at, DecodeError { at: 0, what });
+        let fences = Fences::new(self, section);
+        let mut walk = Walk::new(KeyHasher::new(self.expected.identity.store), section.bucket);
+        let mut offset = parts.offset;
+        for number in 0..parts.block_count as usize {
+            let (start, end) = fences.place(number)?;
+            if start as u64 != offset {
+                return Err(wrong(parts.tables_at(), "offset of a block"));
+            }
+            let stored = self.bytes(start..end);
+            let sum = fences.fence(number)?.checksum;
+            self.check_block(sum, start, stored)?;
+            let plain = if is_compressed(stored) { Some(decompressed(stored)) } else { None };
+            let plain = plain.transpose().map_err(|refusal| self.refuse(offset, refusal))?;
+            let block = Block::decode(plain.as_deref().unwrap_or(stored)).map_err(|refusal| self.refuse(offset, refusal))?;
+            walk.block(&block, offset, sum).map_err(|error| self.corrupt(offset, error))?;
+            offset = end as u64;
+            progress(end.saturating_sub(start) as u64, 1, block.count() as u64);
+        }
+        if offset != parts.blocks_end() {
+            return Err(wrong(parts.tables_at(), "end of the blocks"));
+        }
+        self.compare(section, &walk)?;
+        progress(section.bytes.saturating_sub(parts.blocks_len), 0, 0);
         Ok(())
     }
 
-    #[cold]
-    fn section_error(&self, section: &SectionInfo, what: &'static str) -> Error {
-        self.corrupt(section.offset, DecodeError { at: 0, what })
+    /// Directory and tables say the same of the section as its entries.
+    fn compare(&self, section: &SectionInfo, walk: &Walk) -> Result<()> {
+        let parts = &section.parts;
+        let wrong = |what| -> Error { self.corrupt(parts.offset, DecodeError { at: 0, what }) };
+        let totals = walk.tables.totals();
+        let counts = (section.entries, section.keys, section.puts, section.markers);
+        if counts != (totals.entries, totals.keys, totals.puts, totals.markers) {
+            return Err(wrong("counts of a section"));
+        }
+        if (section.first_revision, section.last_revision) != totals.revisions {
+            return Err(wrong("revisions of a section"));
+        }
+        if (section.first_created, section.last_created) != totals.created {
+            return Err(wrong("times of a section"));
+        }
+        if (section.deadlines, section.first_deadline) != (totals.deadlines, totals.first_deadline) {
+            return Err(wrong("deadlines of a section"));
+        }
+        if (&*section.first_key, &*section.last_key) != (&*walk.first_key, &*walk.key) {
+            return Err(wrong("first or last key of a section"));
+        }
+        let before =
+            Before { offset: parts.offset, blocks: parts.first_block, granules: parts.first_granule, sections: parts.number };
+        let tables = walk.tables.encode(&self.expected.identity, &before, parts.blocks_len);
+        let stored = self.bytes(parts.blocks_end() as usize..parts.end() as usize);
+        if tables.parts == *parts && tables.bytes == stored { Ok(()) } else { Err(wrong("tables of a section")) }
     }
 }
 
 /// What a walk over a section has seen so far.
 struct Walk {
-    /// Where the next block must start.
-    offset: u64,
+    hasher: KeyHasher,
+    bucket: BucketId,
+    tables: TablesDraft,
     any: bool,
+    first_key: Vec<u8>,
     key: Vec<u8>,
     revision: Revision,
     flags: Flags,
-    entries: u64,
-    markers: u64,
-    first_revision: Revision,
-    last_revision: Revision,
-    first_key: Vec<u8>,
-    first_created: u64,
-    last_created: u64,
-    deadlines: u64,
-    first_deadline: u64,
 }
 
 impl Walk {
-    const fn new(section: &SectionInfo) -> Self {
+    fn new(hasher: KeyHasher, bucket: BucketId) -> Self {
         Self {
-            offset: section.offset,
+            hasher,
+            bucket,
+            tables: TablesDraft::default(),
             any: false,
+            first_key: Vec::new(),
             key: Vec::new(),
             revision: Revision::NONE,
             flags: Flags::put(),
-            entries: 0,
-            markers: 0,
-            first_revision: Revision(u64::MAX),
-            last_revision: Revision::NONE,
-            first_key: Vec::new(),
-            first_created: u64::MAX,
-            last_created: 0,
-            deadlines: 0,
-            first_deadline: u64::MAX,
         }
     }
 
-    /// The separator of the block is the one that its first key and the key before it call for.
-    fn start_block(&self, fences: &Fences<'_>, number: usize, block: &Block<'_>) -> std::result::Result<(), DecodeError> {
-        let wrong = DecodeError { at: 0, what: "separator of a block" };
-        let first = first_key(block)?;
-        let len = if number == 0 { first.len() } else { shared_len(&self.key, &first).saturating_add(1) };
-        let separator = first.get(..len).unwrap_or(&first);
-        let rest = separator.strip_prefix(fences.prefix()).ok_or(wrong)?;
-        let head = fences.heads().get(number).ok_or(wrong)?;
-        if fences.separator(number)? == rest && u64::from_le_bytes(*head) == head_of(rest) { Ok(()) } else { Err(wrong) }
-    }
-
-    /// Every entry of a block, and what its zone map must say.
-    fn block(&mut self, block: &Block<'_>) -> std::result::Result<Zone, DecodeError> {
+    /// Every entry of a block, and what its header must say.
+    fn block(&mut self, block: &Block<'_>, offset: u64, checksum: u32) -> std::result::Result<(), DecodeError> {
         let wrong = |what| DecodeError { at: 0, what };
+        if !self.tables.has_room(block.count()) {
+            return Err(wrong("number of blocks or entries"));
+        }
         let prefix = block.prefix();
+        let before = self.key.clone();
         let mut key = prefix.to_vec();
-        let (mut puts, mut markers, mut end) = (0_u32, 0_u32, 0_usize);
-        let mut lowest = (Revision(u64::MAX), u64::MAX);
-        let mut highest = Revision::NONE;
+        let mut zone = Zone {
+            first_revision: Revision(u64::MAX),
+            last_revision: Revision::NONE,
+            entries: block.count() as u16,
+            puts: 0,
+            markers: 0,
+        };
+        let (mut first_key, mut created, mut end) = (Vec::new(), (u64::MAX, 0), block.layout.entries_at());
         for index in 0..block.count() {
             let entry = block.entry(index)?;
             if block.start(index) != Some(end) {
                 return Err(wrong("start of an entry"));
             }
-            end = entry.value_at.saturating_add(entry.value.len()).saturating_sub(block.layout.entries_at());
+            end = entry.value_at.saturating_add(entry.value.len());
             entry.write_key(prefix.len(), &mut key);
             if head_of(key.get(prefix.len()..).unwrap_or_default()) != u64::from_be_bytes(entry.head) {
                 return Err(wrong("head of a key"));
             }
+            if index == 0 {
+                first_key.clone_from(&key);
+            }
             self.entry(&key, &entry)?;
-            puts = puts.saturating_add(u32::from(entry.meta.flags.is_put()));
-            markers = markers.saturating_add(u32::from(!entry.meta.flags.is_put() && !entry.meta.flags.is_dropped()));
-            lowest = (lowest.0.min(entry.meta.revision), lowest.1.min(entry.meta.created));
-            highest = highest.max(entry.meta.revision);
+            let meta = &entry.meta;
+            zone.puts = zone.puts.saturating_add(u16::from(meta.flags.is_put()));
+            zone.markers = zone.markers.saturating_add(u16::from(!meta.flags.is_put() && !meta.flags.is_dropped()));
+            zone.first_revision = zone.first_revision.min(meta.revision);
+            zone.last_revision = zone.last_revision.max(meta.revision);
+            created = (created.0.min(meta.created), created.1.max(meta.created));
         }
         // Keys ascend, so what the first and the last share, all share.
-        let shares_prefix = shared_len(&first_key(block)?, &key) == prefix.len();
-        if lowest != (block.layout.base_revision(), block.layout.base_created()) || !shares_prefix {
+        let shares_prefix = shared_len(&first_key, &key).min(PREFIX_LEN_MAX) == prefix.len();
+        let width = |low: u64, high: u64| u64::BITS.saturating_sub(high.saturating_sub(low).leading_zeros()).div_ceil(8) as u8;
+        let widths = (width(zone.first_revision.0, zone.last_revision.0), width(created.0, created.1));
+        let bases = (zone.first_revision, created.0);
+        let layout = &block.layout;
+        if bases != (layout.base_revision(), layout.base_created()) || widths != layout.widths() || !shares_prefix {
             return Err(wrong("what the entries of a block share"));
         }
-        Ok(Zone { first_revision: lowest.0, last_revision: highest, entries: block.count() as u32, puts, markers })
+        self.tables.push_block(offset, checksum, zone, &before, &first_key);
+        Ok(())
     }
 
     fn entry(&mut self, key: &[u8], entry: &RawEntry<'_>) -> std::result::Result<(), DecodeError> {
@@ -166,50 +207,12 @@ impl Walk {
         if !self.any {
             self.first_key = key.to_vec();
         }
+        let new_key = !self.any || self.key != key;
+        self.tables.push_entry(new_key.then(|| self.hasher.hash(self.bucket, key)), meta);
         self.any = true;
         self.key.clear();
         self.key.extend_from_slice(key);
         (self.revision, self.flags) = (meta.revision, meta.flags);
-        self.entries = self.entries.saturating_add(1);
-        self.markers = self.markers.saturating_add(u64::from(!meta.flags.is_put() && !meta.flags.is_dropped()));
-        self.first_revision = self.first_revision.min(meta.revision);
-        self.last_revision = self.last_revision.max(meta.revision);
-        self.first_created = self.first_created.min(meta.created);
-        self.last_created = self.last_created.max(meta.created);
-        if meta.deadline != 0 {
-            self.deadlines = self.deadlines.saturating_add(1);
-            self.first_deadline = self.first_deadline.min(meta.deadline);
-        }
         Ok(())
     }
-
-    /// The directory says the same of the section as its entries.
-    fn finish(&self, section: &SectionInfo) -> std::result::Result<(), &'static str> {
-        if self.offset != section.fences_offset() {
-            return Err("end of the blocks");
-        }
-        if (self.entries, self.markers) != (section.entries, section.markers) {
-            return Err("counts of a section");
-        }
-        if (self.first_revision, self.last_revision) != (section.first_revision, section.last_revision) {
-            return Err("revisions of a section");
-        }
-        if (self.first_created, self.last_created) != (section.first_created, section.last_created) {
-            return Err("times of a section");
-        }
-        let first_deadline = if self.deadlines == 0 { 0 } else { self.first_deadline };
-        if (self.deadlines, first_deadline) != (section.deadlines, section.first_deadline) {
-            return Err("deadlines of a section");
-        }
-        if (&*self.first_key, &*self.key) != (&*section.first_key, &*section.last_key) {
-            return Err("first or last key of a section");
-        }
-        Ok(())
-    }
-}
-
-fn first_key(block: &Block<'_>) -> std::result::Result<Vec<u8>, DecodeError> {
-    let mut key = block.prefix().to_vec();
-    block.entry(0)?.write_key(block.prefix().len(), &mut key);
-    Ok(key)
 }

@@ -99,11 +99,11 @@ fn the_bytes_of_a_small_segment_are_these() {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let parts = [
         ("header", 0..64),
-        ("block header", 64..100),
-        ("prefix, heads, starts", 100..141),
-        ("entries", 141..169),
-        ("fences", 169..240),
-        ("directory", 240..bytes.len() - 64),
+        ("block header", 64..97),
+        ("records, prefix", 97..132),
+        ("entries", 132..164),
+        ("fences, sums", 164..214),
+        ("directory", 214..bytes.len() - 64),
         ("footer", bytes.len() - 64..bytes.len()),
     ];
     let found: Vec<_> = parts.iter().map(|(name, range)| format!("{name}: {}", hex(&bytes[range.clone()]))).collect();
@@ -134,7 +134,7 @@ fn revisions_of_a_key_may_fill_many_blocks() {
     let model = Model::from([(1, entries)]);
     let (bytes, summary) = build(&model, 128);
     let segment = open_bytes(&bytes, &expected(&summary)).unwrap();
-    assert!(segment.sections()[0].block_count > 60);
+    assert!(segment.sections()[0].parts.block_count > 60);
     assert_eq!(newest(&segment, 1, b"key").unwrap().unwrap().meta.revision, Revision(209));
     check_reads(&segment, &model).unwrap();
     verify(&segment).unwrap();
@@ -181,8 +181,8 @@ fn small_entries_are_synced_on_the_way_too() {
     let calls = watched.calls.lock().unwrap();
     assert!(calls.unsynced_max <= 4 * 1024 * 1024 && calls.syncs >= 3, "{calls:?}");
     assert!(about.abs_diff(summary.len) < summary.len / 100, "{about} is about {}", summary.len);
-    let blocks = summary.sections[0].block_count;
-    let mean = summary.sections[0].blocks_len() / blocks;
+    let blocks = summary.sections[0].parts.block_count;
+    let mean = summary.sections[0].parts.blocks_len / blocks;
     assert!((7_000..=8_300).contains(&mean), "blocks of {mean} bytes where 8192 were asked for");
 }
 

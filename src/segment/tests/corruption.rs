@@ -185,7 +185,7 @@ fn a_block_of_another_build_at_the_same_place_is_refused() {
     changed.get_mut(&1).unwrap()[2].2 = vec![0xee; 5];
     let (stale, _) = build(&changed, 100);
     let segment = open_bytes(&bytes, &expected).unwrap();
-    let end = segment.sections()[0].fences_offset() as usize;
+    let end = segment.sections()[0].parts.blocks_end() as usize;
     let mixed = [&stale[..end], &bytes[end..]].concat();
     assert_ne!(mixed, bytes);
     let segment = open_bytes(&mixed, &expected).unwrap();
@@ -203,7 +203,7 @@ fn a_newer_version_and_an_unknown_compression_are_unsupported() {
     assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
     assert_eq!(error.to_string(), "segment of a newer format version, found=2 known=1, file=bytes.seg");
     let mut compressed = bytes;
-    compressed[64 + 16] = 1;
+    compressed[64 + 14] = 2;
     reseal(&mut compressed);
     let segment = open_bytes(&compressed, &expected_of(&compressed)).unwrap();
     for error in [newest(&segment, 1, b"key.0").unwrap_err(), verify(&segment).unwrap_err()] {
@@ -266,8 +266,8 @@ fn a_deadline_or_origin_that_says_none_is_refused() {
     let copied = Meta { created: 0, origin: Revision(1), ..put(1) };
     for (meta, stored) in [(mortal, 2), (copied, 1)] {
         let (mut bytes, _) = build(&Model::from([(1, vec![(b"k".to_vec(), meta, b"v".to_vec())])]), 100);
-        // Header, prefix, head and start; the lengths, flags, revision and time before it are a byte each.
-        let at = 64 + 36 + 1 + 8 + 4 + 4;
+        // Header, record and prefix; the length and flags before it are a byte each, revision and time take none.
+        let at = 64 + 33 + 10 + 1 + 2;
         assert_eq!(bytes[at], stored);
         bytes[at] = 0;
         reseal(&mut bytes);
