@@ -100,6 +100,7 @@ pub(super) fn order_of(values: &[u64]) -> Vec<u32> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test may panic")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
