@@ -1,8 +1,10 @@
-//! Reads and writes of what is in memory only: a store without files that has never been flushed.
+//! Reads and writes of what is in memory only: the memtable by itself, in the mixes that decided its form, and a store without files that
+//! has never been flushed.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot set itself up has nothing better to do")]
 
 mod workload;
 
+use annals::testing::memtable::Generation;
 use annals::{Bucket, Options};
 use criterion::{BatchSize, Criterion, Throughput};
 use workload::{Digest, Numbers, VALUE_LEN, absent_key, key, value};
@@ -64,7 +66,92 @@ fn inserts(criterion: &mut Criterion, keys: u64) {
     group.finish();
 }
 
+/// As many as fill a memtable of the default size, about.
+const GENERATION: u64 = 450_000;
+const CAPACITY: u64 = 64 << 20;
+
+/// Wall time of `work` by the number of its steps, printed.
+#[expect(clippy::disallowed_types, reason = "a benchmark looks at the clock on the wall")]
+fn timed(what: &str, steps: u64, work: impl FnOnce()) {
+    let start = std::time::Instant::now();
+    work();
+    println!("{what:<58} {:>8} ns", start.elapsed().as_nanos() / u128::from(steps));
+}
+
+/// The key texts of `numbers`, one behind the other, so that reading them costs no cache miss of its own.
+fn texts(numbers: impl Iterator<Item = u64>, of: fn(u64) -> String) -> Vec<Vec<u8>> {
+    numbers.map(|number| of(number).into_bytes()).collect()
+}
+
+/// The mixes that decided the form of the memtable, on the memtable itself, without the engine around it.
+fn forms() {
+    let count = workload::size(GENERATION);
+    workload::announce("one memtable by itself, time per step, hashing of the key included", count, VALUE_LEN, "none");
+    let bytes = value(5, VALUE_LEN);
+    let keys = texts(0..count, key);
+    let mut numbers = Numbers::below(count);
+    let others = texts((0..count).map(|_| numbers.take()), key);
+    let absent = texts(0..count, absent_key);
+
+    let mut plain = Generation::new(CAPACITY);
+    timed("insert", count, || keys.iter().for_each(|key| plain.insert(key, &bytes)));
+    println!("{:<58} {:>8} bytes", "memory per entry", plain.bytes() / count);
+    timed("get, hit", count, || assert!(others.iter().all(|key| plain.get(key).is_some())));
+    timed("get, miss", count, || assert!(absent.iter().all(|key| plain.get(key).is_none())));
+    timed("walk over everything, by a flush: nothing is in order yet", count, || {
+        assert_eq!(plain.scan(b"", usize::MAX) as u64, count)
+    });
+    timed("walk over everything, again", count, || assert_eq!(plain.scan(b"", usize::MAX) as u64, count));
+
+    let mut ordered = plain.successor();
+    timed("insert, order kept", count, || keys.iter().for_each(|key| ordered.insert(key, &bytes)));
+    println!("{:<58} {:>8} bytes", "memory per entry, order kept", ordered.bytes() / count);
+    timed("insert over what is there", count, || others.iter().for_each(|key| ordered.insert(key, &bytes)));
+
+    let mut mixed = Generation::new(CAPACITY);
+    timed("insert and get by turns, per operation", 2 * count, || {
+        for (key, other) in keys.iter().zip(&others) {
+            mixed.insert(key, &bytes);
+            std::hint::black_box(mixed.get(other));
+        }
+    });
+    let mut scanned = plain.successor();
+    timed("ten inserts, then seek and 10 entries, per insert", count, || {
+        for (at, (key, other)) in keys.iter().zip(&others).enumerate() {
+            scanned.insert(key, &bytes);
+            if at % 10 == 0 {
+                std::hint::black_box(scanned.scan(other, 10));
+            }
+        }
+    });
+    alternate(&keys, &others, &bytes);
+}
+
+/// Half of the keys without order, then strictly one insert, one scan: what the first scan costs, and the distribution of the others.
+#[expect(clippy::disallowed_types, reason = "a benchmark looks at the clock on the wall")]
+fn alternate(keys: &[Vec<u8>], others: &[Vec<u8>], bytes: &[u8]) {
+    let mut generation = Generation::new(CAPACITY);
+    let (before, rest) = keys.split_at(keys.len() / 2);
+    before.iter().for_each(|key| generation.insert(key, bytes));
+    timed("first scan, with half of the keys not in order", 1, || assert!(generation.scan(b"", 10) > 0));
+    let (mut inserts, mut scans) = (Vec::new(), Vec::new());
+    for (key, other) in rest.iter().zip(others) {
+        let start = std::time::Instant::now();
+        generation.insert(key, bytes);
+        let between = std::time::Instant::now();
+        std::hint::black_box(generation.scan(other, 10));
+        inserts.push((between - start).as_nanos());
+        scans.push(between.elapsed().as_nanos());
+    }
+    for (what, times) in [("insert", &mut inserts), ("seek and 10 entries", &mut scans)] {
+        times.sort_unstable();
+        let at = |share: usize| times[(times.len() - 1) * share / 1000];
+        println!("{what} by turns: p50 {} ns, p99 {} ns, p99.9 {} ns", at(500), at(990), at(999));
+    }
+}
+
 fn main() {
+    forms();
     let mut criterion = workload::criterion();
     reads(&mut criterion, workload::size(KEYS));
     inserts(&mut criterion, workload::size(KEYS / 4));

@@ -44,7 +44,7 @@ impl Core {
     pub(super) fn stored_of(&self, view: &View, visible: CommitNumber, id: BucketId, key: &[u8]) -> Result<Vec<(Meta, u64)>> {
         let mut merge = view.merge(id, visible);
         let mut group = Group::default();
-        merge.seek(key)?;
+        merge.seek_key(key, self.hasher.hash(id, key))?;
         if !merge.next_key(&mut group, Values::Skip)? || group.key != key {
             return Ok(Vec::new());
         }

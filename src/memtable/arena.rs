@@ -3,7 +3,7 @@
 //! Used by [`Entries`](super::entries::Entries) for keys and values and by [`Tree`](super::tree::Tree) for its nodes. A place in it is a
 //! number, which takes half the room of a pointer and lets two of them be replaced by one store. Zero is no place.
 //!
-//! Every word is an atomic, so whatever a caller does with words, no read of one can race with a write. Only [`Arena::bytes`] hands
+//! Every word is an atomic, so whatever a caller does with words, no read of one can race with a write. Only [`bytes`] hands
 //! out plain memory, and with [`zeroed`] it is all the unsafe code that the memtable has.
 //!
 //! Chunks double in size after every four, so that a store with tiny memtables takes little and a group that overshoots takes few. They
@@ -73,13 +73,15 @@ impl Arena {
             }
             if self.next.compare_exchange(found, advance(next, count), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 self.chunks[place.chunk].get_or_init(|| zeroed(place.chunk_len));
-                self.taken.fetch_add(8 * count as u64, Ordering::Relaxed);
+                // For people and budgets; only the one writer adds.
+                self.taken.store(self.taken() + 8 * count as u64, Ordering::Relaxed);
                 return next;
             }
         }
     }
 
     /// The words from `at` on, to the end of its chunk.
+    #[inline]
     pub(super) fn words(&self, at: At) -> &[AtomicU64] {
         let place = self.place(at);
         let chunk = self.chunks[place.chunk].get().expect("a place names words that were given out");
@@ -91,23 +93,12 @@ impl Arena {
         self.words(at).first_chunk().expect("what was given out together lies in one chunk")
     }
 
-    /// The bytes that [`write`] put at `at`.
-    ///
-    /// They must be complete before `at` becomes known to another thread by a release, and must not be written again. The memtable is the
-    /// only caller: keys and values are written by whoever took their words, before the entry is linked, and nothing stores to them after.
-    pub(super) fn bytes(&self, at: At, len: usize) -> &[u8] {
-        let words = &self.words(at)[..len.div_ceil(8)];
-        // SAFETY: `words` are at least `len` initialized bytes, which live as long as `self` because chunks are never freed or moved
-        // before. No two calls of `take` give out the same words, and who took these ones stores nothing in them from here on: the
-        // duty in the documentation, upheld by `Entries`.
-        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), len) }
-    }
-
     fn place(&self, at: At) -> Place {
-        // Chunks of one size have numbers with the same highest bit.
-        let size = at.ilog2() - self.first_chunk_log - CHUNKS_PER_SIZE_LOG;
-        let len_log = self.first_chunk_log + size;
-        let chunk = (size << CHUNKS_PER_SIZE_LOG) + ((at >> len_log) & ((1 << CHUNKS_PER_SIZE_LOG) - 1));
+        // Chunks of one size have places with the same highest bit.
+        let size = (At::BITS - 1).saturating_sub(at.leading_zeros());
+        let len_log = size - CHUNKS_PER_SIZE_LOG;
+        // The lower two of these three bits number the chunk among those of its size, the third one moves on to the next size.
+        let chunk = (at >> len_log) + ((len_log - self.first_chunk_log) << CHUNKS_PER_SIZE_LOG) - (1 << CHUNKS_PER_SIZE_LOG);
         let chunk_len = 1 << len_log;
         Place { chunk: chunk as usize, chunk_len, offset: at as usize & (chunk_len - 1) }
     }
@@ -128,6 +119,18 @@ struct Place {
 fn advance(at: At, count: usize) -> At {
     let count = At::try_from(count).expect("no entry is longer than 4 GiB");
     at.checked_add(count).expect("keys and small values of a memtable stay below 32 GiB")
+}
+
+/// The bytes that [`write`] put at the beginning of `words`, which must be some of an arena.
+///
+/// They must be complete before the place of `words` becomes known to another thread by a release, and must not be written again. The
+/// memtable is the only caller: keys and values are written by whoever took their words, before the entry is linked, and nothing stores
+/// to them after.
+pub(super) fn bytes(words: &[AtomicU64], len: usize) -> &[u8] {
+    let words = &words[..len.div_ceil(8)];
+    // SAFETY: `words` are at least `len` initialized bytes, and live as long as the result. No two calls of `take` give out the same
+    // words, and who took these ones stores nothing in them from here on: the duty in the documentation, upheld by `Entries`.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), len) }
 }
 
 /// Puts `bytes` in `words`, so that they lie in memory as they are.

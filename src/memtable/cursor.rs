@@ -26,7 +26,8 @@ pub(crate) struct Cursor {
 
 #[derive(Clone, Copy, Debug)]
 struct Current {
-    position: Position,
+    /// In the order; none where the key was found by its hash.
+    position: Option<Position>,
     key: At,
     entry: At,
 }
@@ -60,6 +61,13 @@ impl Cursor {
         self.settle_forward(position);
     }
 
+    /// To the newest entry of `key`, which has this hash. Needs no order; after the last entry of the key comes none, nor before the first.
+    pub(crate) fn seek_key(&mut self, key: &[u8], hash: u64) {
+        let found = self.memtable.find(self.bucket, key, hash);
+        let entry = found.and_then(|at| self.memtable.entries.key(at).newest_visible(self.visible));
+        self.current = found.zip(entry).map(|(key, entry)| Current { position: None, key, entry: entry.at() });
+    }
+
     /// To the last entry whose key is below `key`, or to the last of all.
     pub(crate) fn seek_before(&mut self, key: Option<&[u8]>) {
         self.prepare();
@@ -76,7 +84,7 @@ impl Cursor {
             self.current = Some(Current { entry: older.at(), ..current });
             return;
         }
-        let position = self.tree().next(&self.memtable.entries, &current.position);
+        let position = current.position.and_then(|position| self.tree().next(&self.memtable.entries, &position));
         self.settle_forward(position);
     }
 
@@ -85,11 +93,11 @@ impl Cursor {
         let Some(current) = self.current else { return };
         let entries = &self.memtable.entries;
         let commit = entries.entry(current.entry).map_or(CommitNumber(u64::MAX), Stored::commit);
-        if let Some(newer) = entries.newer_visible(current.key, commit, self.visible) {
+        if let Some(newer) = entries.key(current.key).newer_visible(commit, self.visible) {
             self.current = Some(Current { entry: newer.at(), ..current });
             return;
         }
-        let position = self.tree().prev(entries, &current.position);
+        let position = current.position.and_then(|position| self.tree().prev(entries, &position));
         self.settle_backward(position);
     }
 
@@ -98,8 +106,8 @@ impl Cursor {
         let current = self.current?;
         let entry = self.memtable.entries.entry(current.entry)?;
         let kept = entry.value();
-        let (_, key) = self.memtable.entries.key(current.key);
-        Some(CursorEntry { key, meta: entry.meta(), value: kept.bytes(), kept })
+        let key = self.memtable.entries.key(current.key);
+        Some(CursorEntry { key: key.bytes(), meta: entry.meta(), value: kept.bytes(), kept })
     }
 
     fn prepare(&mut self) {
@@ -116,12 +124,13 @@ impl Cursor {
         self.current = None;
         let entries = &self.memtable.entries;
         while let Some(position) = from {
-            let key = self.tree().key(&position);
-            if entries.bucket(key) != self.bucket {
+            let at = self.tree().key(&position);
+            let key = entries.key(at);
+            if key.bucket() != self.bucket {
                 return;
             }
-            if let Some(entry) = entries.newest_visible(key, self.visible) {
-                self.current = Some(Current { position, key, entry: entry.at() });
+            if let Some(entry) = key.newest_visible(self.visible) {
+                self.current = Some(Current { position: Some(position), key: at, entry: entry.at() });
                 return;
             }
             from = self.tree().next(entries, &position);
@@ -132,12 +141,13 @@ impl Cursor {
         self.current = None;
         let entries = &self.memtable.entries;
         while let Some(position) = from {
-            let key = self.tree().key(&position);
-            if entries.bucket(key) != self.bucket {
+            let at = self.tree().key(&position);
+            let key = entries.key(at);
+            if key.bucket() != self.bucket {
                 return;
             }
-            if let Some(entry) = entries.oldest_visible(key, self.visible) {
-                self.current = Some(Current { position, key, entry: entry.at() });
+            if let Some(entry) = key.oldest_visible(self.visible) {
+                self.current = Some(Current { position: Some(position), key: at, entry: entry.at() });
                 return;
             }
             from = self.tree().prev(entries, &position);

@@ -54,12 +54,20 @@ pub(super) struct Entries {
     last_born: AtomicU32,
 }
 
+/// One key, in place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key<'a> {
+    entries: &'a Entries,
+    words: &'a [AtomicU64],
+}
+
 /// One entry, in place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stored<'a> {
     entries: &'a Entries,
     at: At,
-    words: &'a [AtomicU64; ENTRY_WORDS],
+    /// To the end of the chunk, because the value's length is in the first of them.
+    words: &'a [AtomicU64],
 }
 
 /// A value where it lies.
@@ -91,8 +99,12 @@ impl Entries {
 
     /// A key that is not there yet, with its first entry. Nobody can find it until it is announced.
     pub(super) fn add_key(&self, bucket: BucketId, key: &[u8], commit: CommitNumber, meta: &Meta, value: &[u8]) -> At {
-        let at = self.arena.take(KEY_WORDS + (2 + key.len()).div_ceil(8));
+        let key_words = KEY_WORDS + (2 + key.len()).div_ceil(8);
+        let at = self.arena.take(key_words + entry_words(meta, value));
         let words = self.arena.words(at);
+        let entry = at + key_words as At;
+        self.write(&words[key_words..], commit, meta, value, None);
+        words[0].store(halves(entry, self.last_born.load(Ordering::Relaxed)), Ordering::Relaxed);
         words[1].store(bucket.0, Ordering::Relaxed);
         let len = u16::try_from(key.len()).expect("keys are at most 4,000 bytes long");
         let (first, rest) = key.split_at(key.len().min(6));
@@ -101,8 +113,6 @@ impl Entries {
         start[2..2 + first.len()].copy_from_slice(first);
         arena::write(&words[KEY_WORDS..], &start);
         arena::write(&words[KEY_WORDS + 1..], rest);
-        let entry = self.write(commit, meta, value, None);
-        words[0].store(halves(entry, self.last_born.load(Ordering::Relaxed)), Ordering::Relaxed);
         at
     }
 
@@ -113,31 +123,29 @@ impl Entries {
 
     /// A newer entry of a key, which is there for readers on return.
     pub(super) fn add_entry(&self, key: At, commit: CommitNumber, meta: &Meta, value: &[u8]) {
-        let newest = self.newest(key);
+        let key = self.key(key);
+        let newest = key.newest();
         assert!(newest.commit() < commit, "commits of a key rise");
-        let entry = self.write(commit, meta, value, Some(newest));
-        let word = &self.arena.words(key)[0];
-        word.store(halves(entry, high(word.load(Ordering::Relaxed))), Ordering::Release);
+        let at = self.arena.take(entry_words(meta, value));
+        self.write(self.arena.words(at), commit, meta, value, Some(newest));
+        key.words[0].store(halves(at, high(key.words[0].load(Ordering::Relaxed))), Ordering::Release);
     }
 
-    fn write(&self, commit: CommitNumber, meta: &Meta, value: &[u8], older: Option<Stored<'_>>) -> At {
-        let large = value.len() > COPIED_VALUE_LEN_MAX;
-        let optional = [(DEADLINE, meta.deadline), (ORIGIN, meta.origin.0)];
-        let optional = optional.iter().filter(|(_, field)| *field != 0);
-        let value_words = if large { 1 } else { value.len().div_ceil(8) };
-        let at = self.arena.take(ENTRY_WORDS + optional.clone().count() + value_words);
-        let words = self.arena.words(at);
+    fn write(&self, words: &[AtomicU64], commit: CommitNumber, meta: &Meta, value: &[u8], older: Option<Stored<'_>>) {
         words[0].store(commit.0, Ordering::Relaxed);
         words[1].store(meta.revision.0, Ordering::Relaxed);
         words[2].store(meta.created, Ordering::Relaxed);
         let (links, count) = older.map_or((0, 1), |older| (halves(older.at, older.jump_of_next()), older.count() + 1));
         words[3].store(links, Ordering::Relaxed);
+        let large = is_large(value);
         let mut kind = if large { LARGE } else { value.len() as u16 };
         let mut next = ENTRY_WORDS;
-        for (bit, field) in optional {
-            kind |= bit;
-            words[next].store(*field, Ordering::Relaxed);
-            next += 1;
+        for (bit, field) in [(DEADLINE, meta.deadline), (ORIGIN, meta.origin.0)] {
+            if field != 0 {
+                kind |= bit;
+                words[next].store(field, Ordering::Relaxed);
+                next += 1;
+            }
         }
         words[4].store(u64::from(count) | u64::from(kind) << 32 | meta.flags.bits() << 48, Ordering::Relaxed);
         if large {
@@ -145,63 +153,67 @@ impl Entries {
         } else {
             arena::write(&words[next..], value);
         }
-        at
     }
 
-    pub(super) fn bucket(&self, key: At) -> BucketId {
-        BucketId(self.arena.words(key)[1].load(Ordering::Relaxed))
+    /// The key at a place.
+    pub(super) fn key(&self, at: At) -> Key<'_> {
+        Key { entries: self, words: self.arena.words(at) }
     }
 
-    /// The bucket and the bytes of a key.
-    pub(super) fn key(&self, key: At) -> (BucketId, &[u8]) {
-        let words = self.arena.words(key);
-        let len = 2 + usize::from(u64::from_le(words[KEY_WORDS].load(Ordering::Relaxed)) as u16);
-        let bucket = BucketId(words[1].load(Ordering::Relaxed));
-        (bucket, &self.arena.bytes(key + KEY_WORDS as At, len)[2..])
+    /// The entry at a place; none at 0.
+    pub(super) fn entry(&self, at: At) -> Option<Stored<'_>> {
+        (at != 0).then(|| Stored { entries: self, at, words: self.arena.words(at) })
+    }
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn bucket(self) -> BucketId {
+        BucketId(self.words[1].load(Ordering::Relaxed))
     }
 
-    /// Whether the key at this place is this one.
-    pub(super) fn is_key(&self, at: At, bucket: BucketId, key: &[u8]) -> bool {
-        self.key(at) == (bucket, key)
+    pub(super) fn bytes(self) -> &'a [u8] {
+        let words = &self.words[KEY_WORDS..];
+        let len = usize::from(u64::from_le(words[0].load(Ordering::Relaxed)) as u16);
+        &arena::bytes(words, 2 + len)[2..]
     }
 
-    /// The key's newest entry.
-    pub(super) fn newest(&self, key: At) -> Stored<'_> {
-        let newest = low(self.arena.words(key)[0].load(Ordering::Acquire));
-        self.entry(newest).expect("a key has an entry before anybody can find it")
+    /// Whether it is this one.
+    pub(super) fn is(self, bucket: BucketId, key: &[u8]) -> bool {
+        self.bucket() == bucket && self.bytes() == key
     }
 
-    /// The key's newest entry at or below `visible`.
-    pub(super) fn newest_visible(&self, key: At, visible: CommitNumber) -> Option<Stored<'_>> {
-        let newest = self.newest(key);
+    /// Its newest entry.
+    pub(super) fn newest(self) -> Stored<'a> {
+        let newest = low(self.words[0].load(Ordering::Acquire));
+        self.entries.entry(newest).expect("a key has an entry before anybody can find it")
+    }
+
+    /// Its newest entry at or below `visible`.
+    pub(super) fn newest_visible(self, visible: CommitNumber) -> Option<Stored<'a>> {
+        let newest = self.newest();
         if newest.commit() <= visible {
             return Some(newest);
         }
         newest.last_above(visible).older()
     }
 
-    /// The key's oldest entry, if it is at or below `visible`.
-    pub(super) fn oldest_visible(&self, key: At, visible: CommitNumber) -> Option<Stored<'_>> {
-        let mut entry = self.newest(key);
+    /// Its oldest entry, if it is at or below `visible`.
+    pub(super) fn oldest_visible(self, visible: CommitNumber) -> Option<Stored<'a>> {
+        let mut entry = self.newest();
         while let Some(further) = entry.jump().or_else(|| entry.older()) {
             entry = further;
         }
         (entry.commit() <= visible).then_some(entry)
     }
 
-    /// The entry of the key that is next newer than `commit`, if it is at or below `visible`.
-    pub(super) fn newer_visible(&self, key: At, commit: CommitNumber, visible: CommitNumber) -> Option<Stored<'_>> {
-        let newest = self.newest(key);
+    /// The entry that is next newer than `commit`, if it is at or below `visible`.
+    pub(super) fn newer_visible(self, commit: CommitNumber, visible: CommitNumber) -> Option<Stored<'a>> {
+        let newest = self.newest();
         if newest.commit() <= commit {
             return None;
         }
         let newer = newest.last_above(commit);
         (newer.commit() <= visible).then_some(newer)
-    }
-
-    /// The entry at a place; none at 0.
-    pub(super) fn entry(&self, at: At) -> Option<Stored<'_>> {
-        (at != 0).then(|| Stored { entries: self, at, words: self.arena.array(at) })
     }
 }
 
@@ -221,7 +233,7 @@ impl<'a> Stored<'a> {
                 return 0;
             }
             next += 1;
-            self.entries.arena.words(self.at)[next - 1].load(Ordering::Relaxed)
+            self.word(next - 1)
         };
         Meta {
             revision: Revision(self.word(1)),
@@ -234,12 +246,11 @@ impl<'a> Stored<'a> {
 
     pub(super) fn value(self) -> Kept<'a> {
         let kind = self.kind();
-        let at = self.at + ENTRY_WORDS as At + At::from(kind & DEADLINE != 0) + At::from(kind & ORIGIN != 0);
+        let start = ENTRY_WORDS + usize::from(kind & DEADLINE != 0) + usize::from(kind & ORIGIN != 0);
         if kind & LARGE == 0 {
-            return Kept::Small(self.entries.arena.bytes(at, usize::from(kind & LEN)));
+            return Kept::Small(arena::bytes(&self.words[start..], usize::from(kind & LEN)));
         }
-        let index = self.entries.arena.words(at)[0].load(Ordering::Relaxed);
-        Kept::Large(self.entries.large.get(index as usize))
+        Kept::Large(self.entries.large.get(self.word(start) as usize))
     }
 
     /// The next older entry of the key.
@@ -299,6 +310,15 @@ impl<'a> Kept<'a> {
             Self::Large(bytes) => Value::shared(bytes),
         }
     }
+}
+
+fn is_large(value: &[u8]) -> bool {
+    value.len() > COPIED_VALUE_LEN_MAX
+}
+
+fn entry_words(meta: &Meta, value: &[u8]) -> usize {
+    let value_words = if is_large(value) { 1 } else { value.len().div_ceil(8) };
+    ENTRY_WORDS + usize::from(meta.deadline != 0) + usize::from(meta.origin.0 != 0) + value_words
 }
 
 fn halves(low: At, high: At) -> u64 {

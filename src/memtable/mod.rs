@@ -34,6 +34,7 @@ pub(crate) use cursor::Cursor;
 
 use std::fmt;
 
+use self::arena::At;
 use self::entries::{Entries, Kept};
 use self::slots::Slots;
 use self::sorted::Sorted;
@@ -109,7 +110,7 @@ impl Memtable {
 
     /// Adds an entry; commits of one key must rise. `hash` is the key's, by the store's hasher. Only one thread at a time may do this.
     pub(crate) fn insert(&self, bucket: BucketId, key: &[u8], hash: u64, commit: CommitNumber, meta: Meta, value: &[u8]) {
-        match self.slots.find(hash, |at| self.entries.is_key(at, bucket, key)) {
+        match self.slots.find(hash, |at| self.entries.key(at).is(bucket, key)) {
             Ok(at) => self.entries.add_entry(at, commit, &meta, value),
             Err(vacant) => {
                 let at = self.entries.add_key(bucket, key, commit, &meta, value);
@@ -138,10 +139,14 @@ impl Memtable {
         visible: CommitNumber,
         read: impl FnOnce(Found<'_>) -> T,
     ) -> Option<T> {
-        let at = self.slots.find(hash, |at| self.entries.is_key(at, bucket, key)).ok()?;
-        let entry = self.entries.newest_visible(at, visible)?;
+        let at = self.find(bucket, key, hash)?;
+        let entry = self.entries.key(at).newest_visible(visible)?;
         let kept = entry.value();
         Some(read(Found { commit: entry.commit(), meta: entry.meta(), value: kept.bytes(), kept }))
+    }
+
+    fn find(&self, bucket: BucketId, key: &[u8], hash: u64) -> Option<At> {
+        self.slots.find(hash, |at| self.entries.key(at).is(bucket, key)).ok()
     }
 }
 

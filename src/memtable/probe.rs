@@ -32,8 +32,8 @@ impl<'a> Probe<'a> {
 
     /// The key that lies at this place.
     pub(super) fn at(entries: &'a Entries, at: At) -> Self {
-        let (bucket, key) = entries.key(at);
-        Self::new(bucket, key)
+        let key = entries.key(at);
+        Self::new(key.bucket(), key.bytes())
     }
 
     /// Bytes of the whole string.

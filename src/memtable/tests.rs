@@ -251,6 +251,21 @@ fn a_cursor_that_finds_the_order_being_made_makes_its_own() {
 }
 
 #[test]
+fn reading_one_key_makes_no_order() {
+    let memtable = new(1 << 20);
+    for commit in 1..=9 {
+        insert(&memtable, 1, &[b'a' + commit as u8 % 3], commit, b"");
+    }
+    let mut cursor = cursor(&memtable, 1, 6);
+    cursor.seek_key(b"a", hash(BucketId(1), b"a"));
+    assert_eq!(rest(&mut cursor), [(b"a".to_vec(), 6), (b"a".to_vec(), 3)]);
+    cursor.seek_key(b"absent", hash(BucketId(1), b"absent"));
+    assert!(cursor.entry().is_none());
+    assert_eq!(memtable.sorted.bytes(), 0);
+    assert!(!memtable.sorted.is_used());
+}
+
+#[test]
 fn the_successor_of_a_memtable_that_was_walked_through_keeps_order_from_the_start() {
     let memtable = new(1 << 20);
     memtable.publish(CommitNumber(7));
@@ -377,6 +392,19 @@ proptest! {
                 prop_assert_eq!(entry(&cursor), Some(expected[at].clone()));
                 cursor.next();
             }
+            let of_key: Vec<_> = expected.iter().filter(|(key, _)| *key == from).cloned().collect();
+            cursor.seek_key(&from, hash(BucketId(bucket), &from));
+            prop_assert_eq!(rest(&mut cursor), of_key.clone());
+            cursor.seek_key(&from, hash(BucketId(bucket), &from));
+            for at in 1..of_key.len() {
+                cursor.next();
+                cursor.prev();
+                prop_assert_eq!(entry(&cursor), Some(of_key[at - 1].clone()));
+                cursor.next();
+            }
+            cursor.seek_key(&from, hash(BucketId(bucket), &from));
+            cursor.prev();
+            prop_assert_eq!(entry(&cursor), None);
             let first = expected.get(middle).filter(|(key, _)| *key == from).map(|(_, commit)| *commit);
             prop_assert_eq!(newest(&memtable, bucket, &from, visible), first);
         }

@@ -64,6 +64,16 @@ impl Source {
         }
     }
 
+    fn seek_key(&mut self, key: &[u8], hash: u64) -> Result<()> {
+        match self {
+            Self::Memtable(cursor) => {
+                cursor.seek_key(key, hash);
+                Ok(())
+            }
+            Self::Run(cursor) => cursor.seek(key),
+        }
+    }
+
     fn seek_before(&mut self, key: Option<&[u8]>) -> Result<()> {
         match self {
             Self::Memtable(cursor) => {
@@ -136,9 +146,21 @@ impl Merge {
     /// To the newest entry of the first key at or above `key`.
     pub(crate) fn seek(&mut self, key: &[u8]) -> Result<()> {
         self.sources.iter_mut().try_for_each(|source| source.seek(key))?;
+        self.settle();
+        Ok(())
+    }
+
+    /// To the newest entry of `key`, which has this hash, if it is there. Memtables need no order for it, so what comes after the key is
+    /// not to be asked for.
+    pub(crate) fn seek_key(&mut self, key: &[u8], hash: u64) -> Result<()> {
+        self.sources.iter_mut().try_for_each(|source| source.seek_key(key, hash))?;
+        self.settle();
+        Ok(())
+    }
+
+    fn settle(&mut self) {
         self.at = self.least_but(None);
         self.rival = self.at.and_then(|at| self.least_but(Some(at)));
-        Ok(())
     }
 
     /// The entry that it is at; none past the end.

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod disk;
 pub mod edits;
 pub mod manifest;
+pub mod memtable;
 pub mod ops;
 pub mod oracle;
 pub mod segment;

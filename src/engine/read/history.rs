@@ -34,7 +34,7 @@ impl Reader<'_> {
         let mut merge = self.merge();
         match pattern.exact() {
             Some(key) => {
-                merge.seek(key.as_bytes())?;
+                merge.seek_key(key.as_bytes(), self.hash(key.as_bytes()))?;
                 self.collect(&mut merge, key.as_bytes(), &mut entries)?;
                 entries.reverse();
             }

@@ -181,6 +181,10 @@ impl<'v> Reader<'v> {
         self.last_revision.unwrap_or_else(|| self.view.buckets.last_revision(self.state.id))
     }
 
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash(self.state.id, key)
+    }
+
     fn merge(&self) -> Merge {
         self.view.merge(self.state.id, self.visible)
     }

@@ -16,8 +16,8 @@ struct KeyEntries<'m> {
 }
 
 impl<'m> KeyEntries<'m> {
-    fn new(merge: &'m mut Merge, key: &'m [u8]) -> Result<Self> {
-        merge.seek(key)?;
+    fn new(merge: &'m mut Merge, key: &'m [u8], hash: u64) -> Result<Self> {
+        merge.seek_key(key, hash)?;
         Ok(Self { merge, key, begun: false, failed: None })
     }
 }
@@ -48,7 +48,7 @@ impl Reader<'_> {
         let rules = self.rules();
         let mut judge = Judge::new(&rules);
         let mut merge = self.merge();
-        merge.seek(key)?;
+        merge.seek_key(key, self.hash(key))?;
         while let Some(entry) = merge.entry().filter(|entry| entry.key == key) {
             let sight = judge.see(&entry.meta);
             if entry.meta.revision < revision || sight == Sight::End {
@@ -69,7 +69,7 @@ impl Reader<'_> {
             return self.entry(key);
         }
         let mut merge = self.merge();
-        let mut entries = KeyEntries::new(&mut merge, key)?;
+        let mut entries = KeyEntries::new(&mut merge, key, self.hash(key))?;
         let past = as_of(&self.rules(), entries.by_ref(), revision, self.state.as_of_floor);
         if let Some(error) = entries.failed {
             return Err(error);
@@ -87,7 +87,7 @@ impl Reader<'_> {
         let rules = self.rules();
         let mut judge = Judge::new(&rules);
         let mut floor = last;
-        let mut entries = KeyEntries::new(merge, key)?;
+        let mut entries = KeyEntries::new(merge, key, self.hash(key))?;
         for meta in entries.by_ref().take_while(|meta| meta.revision > revision) {
             match judge.see(&meta) {
                 Sight::Visible => floor = floor.min(meta.revision),

@@ -38,7 +38,7 @@ impl Reader<'_> {
     #[inline]
     fn with_newest<T>(&self, key: &[u8], read: impl FnOnce(&Meta, &[u8], &dyn Fn() -> Value) -> T) -> Result<Option<T>> {
         let bucket = self.state.id;
-        let hash = self.hasher.hash(bucket, key);
+        let hash = self.hash(key);
         let mut read = Some(read);
         let mut take = |meta: &Meta, value: &[u8], keep: &dyn Fn() -> Value| match self.sight(meta) {
             Sight::Visible => Newest::Seen(read.take().map(|read| read(meta, value, keep))),
@@ -77,7 +77,7 @@ impl Reader<'_> {
     #[cold]
     fn with_older<T>(&self, key: &[u8], read: Option<impl FnOnce(&Meta, &[u8], &dyn Fn() -> Value) -> T>) -> Result<Option<T>> {
         let mut merge = self.merge();
-        merge.seek(key)?;
+        merge.seek_key(key, self.hash(key))?;
         if !settle(&mut merge, key, &self.rules())? {
             return Ok(None);
         }
