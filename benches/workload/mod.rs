@@ -15,6 +15,7 @@ use annals::{Bucket, BucketConfig, Durability, Options, Store};
 use criterion::Criterion;
 use tempfile::TempDir;
 
+#[allow(unused_imports, reason = "each benchmark is a program of its own and uses some of them")]
 pub use data::{Numbers, absent_key, key, value};
 
 /// Bytes of a value, where a benchmark does not say otherwise.
