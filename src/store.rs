@@ -231,6 +231,13 @@ impl Store {
 /// For tests and benchmarks: no stable API.
 #[cfg(any(test, feature = "testing"))]
 impl Store {
+    /// Store time, in nanoseconds since 1970 UTC.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn store_time(&self) -> u64 {
+        self.engine.store_time()
+    }
+
     /// Does one piece of background work, if there is any; answers whether there was.
     #[doc(hidden)]
     pub fn step(&self) -> Result<bool> {

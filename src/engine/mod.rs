@@ -268,6 +268,12 @@ impl Engine {
         settled
     }
 
+    /// Store time, in nanoseconds since 1970 UTC.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn store_time(&self) -> u64 {
+        self.core.now()
+    }
+
     /// One piece of background work; answers whether there was any.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn step(&self) -> Result<bool> {

@@ -91,15 +91,17 @@ impl Core {
     }
 
     fn write_all(&self, fields: &[OpFields<'_>], options: WriteOptions) -> Result<Answer> {
-        let (mut rounds, mut counted) = (0, false);
+        let (mut rounds, mut counted, mut is_counted) = (0, Vec::new(), false);
         loop {
             let reads = if rounds < READS_BY_CALLER_MAX { Reads::ByCaller } else { Reads::Alone };
-            let write = self.prepare(fields, options, reads, counted)?;
+            let write = self.prepare(fields, options, reads, is_counted)?;
             match self.submit(Request::Write(write))? {
                 Answer::ReadAgain => rounds += 1,
                 Answer::Count(bucket) => {
                     self.count_size(bucket)?;
-                    counted = true;
+                    // Other buckets of a batch may have to be counted too; the same one only once.
+                    is_counted = counted.contains(&bucket);
+                    counted.push(bucket);
                 }
                 answer => return Ok(answer),
             }

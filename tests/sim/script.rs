@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals::testing::disk::{CrashPolicy, SimDisk};
-use annals::{Durability, Options};
+use annals::{BucketConfig, Durability, Options};
 
 /// Where the store lives on every simulated disk.
 pub(crate) const STORE: &str = "/store";
@@ -76,6 +76,24 @@ pub(crate) enum Step {
     DeleteStale(&'static str, &'static str),
     Purge(&'static str, &'static str),
     DropBucket(&'static str),
+    Make(BucketConfig),
+    Edit(BucketConfig),
+    /// A put with a time to live in milliseconds.
+    PutFor(&'static str, &'static str, usize, u64),
+    Touch(&'static str, &'static str, u64),
+    /// A put whose ticket nobody waits for.
+    Submit(&'static str, &'static str, usize),
+    /// Bucket, key, what.
+    Batch(Vec<(&'static str, &'static str, Part)>),
+    /// So many values of so many bytes.
+    Load(&'static str, usize, usize),
+    DeleteMatching(&'static str, &'static str),
+    PurgeMatching(&'static str, &'static str),
+    PurgeAll(&'static str),
+    /// With the age in milliseconds.
+    PurgeDeletes(&'static str, u64),
+    /// So many milliseconds pass.
+    Wait(u64),
     Flush,
     MergeAll,
     /// Background work until there is none.
@@ -94,6 +112,23 @@ pub(crate) enum Step {
     Cut(CrashPolicy),
     /// The power is cut in the next call but so many of a put of so many bytes.
     CutInPut(CrashPolicy, u64, usize),
+}
+
+/// One operation of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    Put(usize),
+    /// With a time to live in milliseconds.
+    PutFor(usize, u64),
+    Create(usize),
+    /// With the right revision.
+    Update(usize),
+    Delete,
+    Purge,
+    /// With the right revision.
+    Check,
+    /// With a wrong one.
+    CheckStale,
 }
 
 /// A script and where it is run.
