@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use super::board::Board;
 use super::commit::NO_TIME;
@@ -25,7 +25,7 @@ use crate::env::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::hash::KeyHasher;
-use crate::number::{BucketId, FileNumber};
+use crate::number::{BucketId, CommitNumber, FileNumber};
 use crate::report::RecoveryReport;
 use crate::view::View;
 use crate::wal::{self, LogFile, LogFileOptions};
@@ -124,6 +124,22 @@ impl Core {
         // In this order: a leader that announces after the load takes its own time after that, and so after this clock reading.
         let now = self.now();
         now.min(self.announced_now.load(Ordering::SeqCst))
+    }
+
+    /// The view, and the commit up to which it may be seen, with buckets that are those of that commit.
+    ///
+    /// A change of a bucket is installed in a new view before it is visible, but `visible` lives in the memtable that both views share: a
+    /// reader that was held up between its two loads could see entries behind a change that the buckets of its view lack. So it looks
+    /// whether its view is still the current one. The newest entry of one key needs no such care: whatever it finds was the answer at some
+    /// moment of the call.
+    pub(super) fn pin(&self) -> (Guard<Arc<View>>, CommitNumber) {
+        loop {
+            let view = self.view.load();
+            let visible = view.visible();
+            if Arc::ptr_eq(&view, &self.view.load()) {
+                return (view, visible);
+            }
+        }
     }
 
     /// Replaces the view by what `edit` makes of it; answers the new one.

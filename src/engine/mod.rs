@@ -198,9 +198,14 @@ impl Engine {
     }
 
     /// Hands a reader of the bucket as it is now to `read`.
-    #[inline]
     pub(crate) fn read<T>(&self, id: BucketId, read: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
         self.core.read(id, read)
+    }
+
+    /// The same for questions about the newest entry of one key.
+    #[inline]
+    pub(crate) fn read_newest<T>(&self, id: BucketId, read: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
+        self.core.read_newest(id, read)
     }
 
     /// The bucket as it is now, to keep.

@@ -162,8 +162,7 @@ impl Core {
     /// What the operation depends on, as of a visible commit.
     fn read_for(&self, op: &mut Op, fields: &OpFields<'_>) -> Result<()> {
         let now = self.now_for_readers();
-        let view = self.view.load();
-        let at = view.visible();
+        let (view, at) = self.pin();
         let state = view.buckets.get(fields.bucket, at).ok_or_else(|| self.bucket_gone())?;
         if state.spec.max_bytes > 0 && !fields.is_check {
             let stored = self.stored_of(&view, at, fields.bucket, fields.key)?;
@@ -178,7 +177,8 @@ impl Core {
     /// The key's newest value again, with another time to live (nanoseconds; 0 = none). `None` if it has no value.
     pub(super) fn touch(&self, bucket: BucketId, key: &[u8], ttl: u64, options: WriteOptions) -> Result<Option<Revision>> {
         loop {
-            let Some(entry) = self.read(bucket, |reader| reader.entry(key))?.filter(|entry| entry.operation() == Operation::Put)
+            let Some(entry) =
+                self.read_newest(bucket, |reader| reader.entry(key))?.filter(|entry| entry.operation() == Operation::Put)
             else {
                 return Ok(None);
             };
