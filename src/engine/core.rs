@@ -1,7 +1,7 @@
 //! What the threads of a store share, and who may touch it.
 //!
 //! Lock order, outermost first: `leader`; `flushing` and `merging` (one flush, one merge at a time); `spare`; `keeper`; the tail's turn;
-//! `retired`; the view's edit lock. The queue's lock and the board's are leaves: nothing is taken while one of them is held. Reads take
+//! `retired`; the view's edit lock. The locks of queue, board and pressure are leaves: nothing is taken while one of them is held. Reads take
 //! none of these.
 
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ use super::commit::NO_TIME;
 use super::health::Health;
 use super::keeper::Keeper;
 use super::leader::Leader;
+use super::merge::Merging;
+use super::pressure::Pressure;
 use super::queue::Queue;
 use super::recovery::class_of;
 use super::retired::Retired;
@@ -51,7 +53,8 @@ pub(super) struct Core {
     pub(super) keeper: Mutex<Keeper>,
     pub(super) retired: Mutex<Retired>,
     pub(super) flushing: Mutex<()>,
-    pub(super) merging: Mutex<()>,
+    pub(super) merging: Mutex<Merging>,
+    pub(super) pressure: Pressure,
     pub(super) board: Board,
     /// The reserve was given up, or was never there.
     pub(super) reserve_missing: AtomicBool,
@@ -106,6 +109,7 @@ impl Core {
             retired: Mutex::new(parts.retired),
             flushing: Mutex::default(),
             merging: Mutex::default(),
+            pressure: Pressure::default(),
             board: Board::default(),
             reserve_missing: AtomicBool::new(true),
             lock: Mutex::new(Some(parts.lock)),

@@ -137,7 +137,7 @@ impl Core {
     fn prepare(&self, fields: &[OpFields<'_>], options: WriteOptions, reads: Reads, counted: bool) -> Result<Write> {
         self.health.check_writable()?;
         let len: usize = fields.iter().map(|op| op.key.len() + op.value.len() + ENTRY_OVERHEAD).sum();
-        self.wait_for_room()?;
+        self.wait_for_room(len as u64)?;
         let mut bytes = Vec::with_capacity(len);
         let mut encode = |fields: &OpFields<'_>| {
             let mut op = Op::encode(&mut bytes, fields, self.hasher.hash(fields.bucket, fields.key));

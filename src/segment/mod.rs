@@ -33,7 +33,7 @@ mod verify;
 
 pub(crate) use builder::{Builder, Summary};
 pub(crate) use cursor::{Cursor, CursorEntry};
-pub(crate) use format::Identity;
+pub(crate) use format::{Identity, SectionInfo};
 pub(crate) use reader::{Expected, Segment};
 
 #[cfg(test)]

@@ -16,4 +16,5 @@ mod lifecycle;
 mod linear;
 mod machine;
 mod refusals;
+mod space;
 mod writes;

@@ -15,6 +15,9 @@ pub(crate) const LOG_LEN: u64 = 8 << 10;
 const MEMTABLE_LEN: u64 = 16 << 10;
 const CROWDED_MEMTABLE_LEN: u64 = 600;
 const BLOCK_LEN: u32 = 64;
+const SEGMENT_LEN: u64 = 64 << 20;
+/// About one entry of a hundred bytes with what a file has beside it.
+const SLICED_SEGMENT_LEN: u64 = 400;
 /// The limit of unsynced bytes at `Periodic`.
 pub(crate) const PERIODIC_BYTES: u64 = 4096;
 
@@ -26,9 +29,11 @@ pub(crate) enum Level {
     OsCache,
     /// `OsCache` with memtables that are full long before their log file is: the log is ended with room left in it.
     Crowded,
+    /// `OsCache` with files so short that a flush makes several and a merge takes one slice after the other.
+    Sliced,
 }
 
-use Level::{Crowded, OsCache, Periodic, Sync};
+use Level::{Crowded, OsCache, Periodic, Sliced, Sync};
 
 /// Where the level makes no difference.
 pub(crate) const ONE: &[Level] = &[Sync];
@@ -36,6 +41,8 @@ pub(crate) const TWO: &[Level] = &[Sync, OsCache];
 pub(crate) const ALL: &[Level] = &[Sync, Periodic, OsCache];
 /// Where it is the memtable that ends a generation.
 pub(crate) const CROWDED: &[Level] = &[Crowded];
+/// Where it is about merges by slices.
+pub(crate) const SLICED: &[Level] = &[Sliced];
 /// Where it is only of interest below `Sync`.
 pub(crate) const WEAK: &[Level] = &[Periodic, OsCache];
 
@@ -44,9 +51,10 @@ impl Level {
         let durability = match self {
             Sync => Durability::Sync,
             Periodic => Durability::Periodic { delay: Duration::from_millis(100), bytes: PERIODIC_BYTES },
-            OsCache | Crowded => Durability::OsCache,
+            OsCache | Crowded | Sliced => Durability::OsCache,
         };
         let memtable_len = if self == Crowded { CROWDED_MEMTABLE_LEN } else { MEMTABLE_LEN };
+        let segment_len = if self == Sliced { SLICED_SEGMENT_LEN } else { SEGMENT_LEN };
         Options::new()
             .env(disk.env())
             .durability(durability)
@@ -54,6 +62,7 @@ impl Level {
             .memory_budget(64 << 10)
             .max_value_size(VALUE_LEN_MAX as u64)
             .sizes(LOG_LEN, memtable_len, BLOCK_LEN)
+            .segment_size(segment_len)
     }
 }
 
@@ -96,6 +105,7 @@ pub(crate) enum Step {
     Wait(u64),
     Flush,
     MergeAll,
+    Compact,
     /// Background work until there is none.
     Jobs,
     Sync,

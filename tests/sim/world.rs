@@ -254,6 +254,7 @@ impl World {
             }
             Step::Flush => self.call("flush", |store| store.flush()),
             Step::MergeAll => self.call("merge_all", |store| store.merge_all()),
+            Step::Compact => self.call("compact", |store| store.compact()),
             Step::Jobs => self.call("jobs", |store| {
                 while store.step()? {}
                 Ok(())

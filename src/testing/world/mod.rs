@@ -57,6 +57,7 @@ impl Setup {
             .durability(self.durability)
             .sizes(log, memtable, block)
             .max_batch_operations(u32::from(BATCH_OPS_MAX) - 1)
+            .segment_size(memtable / 4)
             .manual_jobs()
             .env(Env { clock: Arc::<ManualClock>::clone(clock), ..self.env.clone() })
     }
