@@ -59,7 +59,7 @@ pub(crate) fn pick(picture: &Picture) -> Option<Job> {
     picture
         .dead()
         .or_else(|| picture.moves())
-        .or_else(|| picture.into_bottom())
+        .or_else(|| picture.down())
         .or_else(|| picture.go_on())
         .or_else(|| picture.tier())
         .or_else(|| picture.garbage())
@@ -106,7 +106,7 @@ impl Picture {
         (!parts.is_empty()).then_some(Job::Move(parts))
     }
 
-    fn into_bottom(&self) -> Option<Job> {
+    fn down(&self) -> Option<Job> {
         let (_, above) = self.split()?;
         let taken = file_bytes(above);
         let is_much = taken * self.parts() > self.bottom_bytes();

@@ -52,7 +52,7 @@ impl Core {
         self.health.check_sound()?;
         let basis = self.basis();
         let segment_len = self.settings.segment_len;
-        let rough = pick(&picture(&basis, &merging, segment_len, is_idle, |run| Extent::rough(run))?);
+        let rough = pick(&picture(&basis, &merging, segment_len, is_idle, Extent::rough)?);
         let job = match rough {
             Some(Job::Merge { .. }) => {
                 pick(&picture(&basis, &merging, segment_len, is_idle, |run| Extent::of(run, segment_len))?)
