@@ -300,6 +300,26 @@ fn touch_may_exceed_a_lowered_value_limit_but_not_the_buckets_bytes() {
 }
 
 #[test]
+fn an_iterator_shows_what_there_was_at_its_call() {
+    on_each_store(|store| {
+        let bucket = store.bucket(aged(1000));
+        for key in ["a", "b", "c"] {
+            bucket.put_with(key, "value", ttl(500));
+        }
+        let (handle, keep) = (bucket.handle(), store.store());
+        let (mut keys, history) = (handle.keys().unwrap(), handle.history(">").unwrap());
+        drop(handle);
+        assert_eq!(keys.next().unwrap().unwrap().as_str(), "a");
+        // No checkpoint: what is held would keep the store open.
+        store.clock().advance(ms(5000));
+        assert_eq!(keys.map(|key| key.unwrap().as_str().to_owned()).collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!(history.count(), 3);
+        drop(keep);
+        assert_eq!(bucket.keys(), "");
+    });
+}
+
+#[test]
 fn the_order_of_expiry_is_the_order_of_time_whatever_the_order_of_writing() {
     on_each_store(|store| {
         let bucket = store.depth(2);
