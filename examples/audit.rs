@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         prices.put("apple", price)?;
     }
     match prices.get_as_of("apple", Revision::from(1)) {
-        Err(error) if error.kind() == ErrorKind::Compacted => println!("revision 1: {error}; from {:?} on", error.floor()),
+        Err(error) if error.kind() == ErrorKind::Compacted => println!("revision 1: {error}"),
         answer => println!("revision 1: {answer:?}"),
     }
     store.close()?;
