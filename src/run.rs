@@ -6,10 +6,8 @@
 //!
 //! Used by `merge` and `view`. Decides nothing about entries and opens no files.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::entry::{Meta, Value};
 use crate::error::Result;
 use crate::manifest::{Bound, LiveRange, PartRef};
 use crate::number::BucketId;
@@ -52,9 +50,7 @@ impl Run {
 
     /// Bytes of the files that it is made of, dead parts included.
     pub(crate) fn len(&self) -> u64 {
-        let mut seen = BTreeSet::new();
-        let files = self.parts.iter().map(|part| &part.segment).filter(|segment| seen.insert(segment.number()));
-        files.map(|segment| segment.len()).sum()
+        self.parts.iter().map(|part| part.segment.len()).sum()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -180,12 +176,14 @@ pub(crate) struct Cursor {
     /// Which part `inner` walks.
     at: usize,
     inner: Option<segment::Cursor>,
+    /// Whether the part that `inner` walks ends, to either side, among the entries of the bucket.
+    is_cut: bool,
 }
 
 impl Cursor {
     /// Positioned nowhere.
     pub(crate) const fn new(run: Arc<Run>, bucket: BucketId) -> Self {
-        Self { run, bucket, at: 0, inner: None }
+        Self { run, bucket, at: 0, inner: None, is_cut: false }
     }
 
     /// To the first entry whose key is at or above `key`.
@@ -202,10 +200,11 @@ impl Cursor {
     }
 
     /// To the next entry, which may be an older one of the same key.
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<()> {
         let Some(inner) = &mut self.inner else { return Ok(()) };
         inner.next()?;
-        if self.entry().is_some() {
+        if self.key().is_some() {
             return Ok(());
         }
         self.inner = None;
@@ -216,7 +215,7 @@ impl Cursor {
     pub(crate) fn prev(&mut self) -> Result<()> {
         let Some(inner) = &mut self.inner else { return Ok(()) };
         inner.prev()?;
-        if self.entry().is_some() {
+        if self.key().is_some() {
             return Ok(());
         }
         self.inner = None;
@@ -224,21 +223,17 @@ impl Cursor {
     }
 
     /// Where it stands, or `None` past either end.
+    #[inline]
     pub(crate) fn entry(&self) -> Option<segment::CursorEntry<'_>> {
-        let entry = self.inner.as_ref()?.entry()?;
-        let live = &self.run.parts.get(self.at)?.live;
-        live.holds(self.bucket, entry.key).then_some(entry)
+        self.key()?;
+        self.inner.as_ref()?.entry()
     }
 
+    /// The key of the entry where it stands.
+    #[inline]
     pub(crate) fn key(&self) -> Option<&[u8]> {
-        self.entry().map(|entry| entry.key)
-    }
-
-    pub(crate) fn meta_and_value(&self, take: bool) -> Option<(Meta, Value, u64)> {
-        self.entry().map(|entry| {
-            let value = if take { entry.value() } else { Value::empty() };
-            (entry.meta, value, entry.value.len() as u64)
-        })
+        let key = self.inner.as_ref()?.key()?;
+        (!self.is_cut || self.run.parts.get(self.at)?.live.holds(self.bucket, key)).then_some(key)
     }
 
     /// Into the first part from `index` on that has an entry at or above `key`.
@@ -255,13 +250,20 @@ impl Cursor {
                 Some((_, from)) => cursor.seek(from)?,
                 None => cursor.seek(key)?,
             }
-            (self.at, self.inner) = (at, Some(cursor));
-            if self.entry().is_some() {
+            self.stand_in(at, cursor);
+            if self.key().is_some() {
                 return Ok(());
             }
         }
         self.inner = None;
         Ok(())
+    }
+
+    fn stand_in(&mut self, at: usize, cursor: segment::Cursor) {
+        let live = &self.run.parts[at].live;
+        let ends = [live.from(), live.to()];
+        self.is_cut = ends.into_iter().flatten().any(|(bucket, _)| bucket == self.bucket);
+        (self.at, self.inner) = (at, Some(cursor));
     }
 
     /// Into the last part before `end` that has an entry below `key`.
@@ -279,8 +281,8 @@ impl Cursor {
                 (Some((_, to)), None) => cursor.seek_before(Some(to))?,
                 (None, key) => cursor.seek_before(key)?,
             }
-            (self.at, self.inner) = (at, Some(cursor));
-            if self.entry().is_some() {
+            self.stand_in(at, cursor);
+            if self.key().is_some() {
                 return Ok(());
             }
         }

@@ -162,7 +162,7 @@ impl Entries {
         Keys { scan: self.scan }
     }
 
-    /// Hands each entry to `visit`, where it lies, until that breaks off; answers what it broke off with, or `Continue` at the end. The
+    /// Hands each entry to `visit`, where it lies, until that breaks off; answers what it broke off with, or `None` at the end. The
     /// scan can be taken up again behind the last entry that was handed out. Allocates nothing per entry.
     ///
     /// `visit` must not write to the store in a way that waits for it.
@@ -182,29 +182,29 @@ impl Entries {
     ///     bytes += entry.value().len();
     ///     if entry.key() == "b" { ControlFlow::Break(entry.revision()) } else { ControlFlow::Continue(()) }
     /// })?;
-    /// assert_eq!((bytes, found.break_value().map(|revision| revision.get())), (8, Some(2)));
+    /// assert_eq!((bytes, found.map(|revision| revision.get())), (8, Some(2)));
     /// # Ok::<(), annals::Error>(())
     /// ```
-    pub fn visit<B>(&mut self, mut visit: impl FnMut(EntryRef<'_>) -> ControlFlow<B>) -> Result<ControlFlow<B>> {
+    pub fn visit<B>(&mut self, mut visit: impl FnMut(EntryRef<'_>) -> ControlFlow<B>) -> Result<Option<B>> {
         while let Some(flow) = self.scan.next_with(|item| Ok(visit(EntryRef::new(&item)))) {
             if let ControlFlow::Break(value) = flow? {
-                return Ok(ControlFlow::Break(value));
+                return Ok(Some(value));
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(None)
     }
 
     /// [`visit`](Entries::visit) from the other end.
     ///
     /// # Errors
     /// As [`visit`](Entries::visit).
-    pub fn visit_back<B>(&mut self, mut visit: impl FnMut(EntryRef<'_>) -> ControlFlow<B>) -> Result<ControlFlow<B>> {
+    pub fn visit_back<B>(&mut self, mut visit: impl FnMut(EntryRef<'_>) -> ControlFlow<B>) -> Result<Option<B>> {
         while let Some(flow) = self.scan.next_back_with(|item| Ok(visit(EntryRef::new(&item)))) {
             if let ControlFlow::Break(value) = flow? {
-                return Ok(ControlFlow::Break(value));
+                return Ok(Some(value));
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(None)
     }
 }
 

@@ -11,7 +11,7 @@ use super::keeper::{Failed, Keeper};
 use crate::compact::Inputs;
 use crate::error::{ErrorKind, Result};
 use crate::manifest::{BucketState, Manifest};
-use crate::number::FileNumber;
+use crate::number::{FileNumber, Revision};
 use crate::run::Run;
 use crate::view::View;
 
@@ -23,16 +23,9 @@ impl Core {
         let now = self.now_for_readers();
         let view = self.view.load_full();
         let Some(sealed) = view.sealed.last() else { return Ok(false) };
-        let started = self.env.clock.monotonic();
-        let is_urgent = view.sealed.len() > 1;
         let inputs = Inputs {
             // A flush is finished even if the store is being closed: the close needs it.
-            pace: &|written| {
-                if !is_urgent {
-                    self.keep_rate(started, written);
-                }
-                Ok(())
-            },
+            pace: &|_| Ok(()),
             memtable: Some(&sealed.memtable),
             runs: &[],
             hold_oldest: view.runs.is_empty(),
@@ -55,7 +48,6 @@ impl Core {
             }
             raise_floors(view, &built);
         });
-        self.note_pressure();
         let mut retired = self.retired.lock();
         retired.memtable(Arc::clone(&sealed.memtable));
         let done = if logs.contains(&sealed.log) { FileNumber(0) } else { sealed.log };
@@ -98,7 +90,13 @@ impl Core {
             next_number: &mut || self.next_file_number(),
             sync_directory: &mut || self.sync_directory(),
         };
-        site.build(inputs)
+        let mut built = site.build(inputs)?;
+        let view = self.view.load();
+        for (id, (as_of, _)) in built.floors.iter_mut().filter(|(_, (as_of, _))| *as_of > Revision::NONE) {
+            // What a deadline has taken was there until then, and that may be later than what is flushed.
+            *as_of = view.buckets.last_revision(*id).max(*as_of);
+        }
+        Ok(built)
     }
 
     /// Makes `change` in the manifest, which names what was built; takes the files away again if the manifest surely does not name them.

@@ -110,7 +110,7 @@ impl Source {
     fn key(&self) -> Option<&[u8]> {
         match self {
             Self::Memtable(cursor) => cursor.entry().map(|entry| entry.key),
-            Self::Run(cursor) => cursor.entry().map(|entry| entry.key),
+            Self::Run(cursor) => cursor.key(),
         }
     }
 
@@ -167,6 +167,12 @@ impl Merge {
     #[inline]
     pub(crate) fn entry(&self) -> Option<Lent<'_>> {
         self.sources.get(self.at?)?.entry()
+    }
+
+    /// The key of the entry that it is at.
+    #[inline]
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.sources.get(self.at?)?.key()
     }
 
     /// To the next entry: an older one of the same key, or the newest of the next.

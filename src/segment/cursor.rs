@@ -166,6 +166,12 @@ impl Cursor {
         Some(CursorEntry { key: &self.key, meta: self.meta, value, cursor: self })
     }
 
+    /// The key of the entry here.
+    #[inline]
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        matches!(self.position, Position::At).then_some(&*self.key)
+    }
+
     /// Takes over what a move came to: at an entry, past the end that it went towards, or nowhere for good.
     #[inline]
     fn settle(&mut self, moved: Result<bool>, end: Position) -> Result<()> {

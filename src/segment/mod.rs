@@ -33,7 +33,6 @@ mod verify;
 
 pub(crate) use builder::{Builder, Summary};
 pub(crate) use cursor::{Cursor, CursorEntry};
-pub(crate) use directory::SectionInfo;
 pub(crate) use format::Identity;
 pub(crate) use reader::{Expected, Segment};
 

@@ -15,6 +15,6 @@ mod known_bugs;
 mod lifecycle;
 mod linear;
 mod machine;
+mod reads;
 mod refusals;
-mod space;
 mod writes;

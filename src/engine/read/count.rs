@@ -78,7 +78,7 @@ impl Reader<'_> {
     /// the revision with it, has raised a floor to it.
     fn last_of(&self, seen: Revision) -> Revision {
         let state = self.state;
-        let known = [state.last_revision, state.floor, state.as_of_floor, state.watch_floor];
+        let known = [state.last_revision, state.floor, state.watch_floor];
         known.into_iter().fold(seen, Revision::max)
     }
 

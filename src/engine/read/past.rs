@@ -68,6 +68,10 @@ impl Reader<'_> {
         if revision >= last {
             return self.entry(key);
         }
+        if revision == Revision::NONE {
+            // Every bucket begins empty.
+            return Ok(None);
+        }
         let mut merge = self.merge();
         let mut entries = KeyEntries::new(&mut merge, key, self.hash(key))?;
         let past = as_of(&self.rules(), entries.by_ref(), revision, self.state.as_of_floor);

@@ -165,21 +165,31 @@ impl Front {
     fn advance(&mut self, end: Option<&[u8]>, moment: &Moment, wanted: &Wanted) -> Result<bool> {
         let rules = rules(&moment.state, moment.now);
         loop {
-            while self.merge.entry().is_some_and(|entry| entry.key == self.key) {
+            while self.merge.key().is_some_and(|key| key == self.key) {
                 self.merge.next()?;
             }
-            let Some(entry) = self.merge.entry() else { return Ok(false) };
-            if end.is_some_and(|end| end <= entry.key) {
+            let Some(key) = self.merge.key() else { return Ok(false) };
+            if end.is_some_and(|end| end <= key) {
                 return Ok(false);
             }
             self.key.clear();
-            self.key.extend_from_slice(entry.key);
-            if !wanted.matches(entry.key) {
+            self.key.extend_from_slice(key);
+            if !wanted.matches(&self.key) {
                 continue;
             }
-            let counts = rules.is_plain(&entry.meta) || settle(&mut self.merge, &self.key, &rules)?;
-            if counts && (wanted.markers || self.merge.entry().is_some_and(|entry| entry.meta.flags.is_put())) {
-                return Ok(true);
+            let newest = self.merge.entry().map(|entry| entry.meta);
+            match newest {
+                Some(newest) if rules.is_plain(&newest) => {
+                    if wanted.markers || newest.flags.is_put() {
+                        return Ok(true);
+                    }
+                }
+                _ => {
+                    let counts = settle(&mut self.merge, &self.key, &rules)?;
+                    if counts && (wanted.markers || self.merge.entry().is_some_and(|entry| entry.meta.flags.is_put())) {
+                        return Ok(true);
+                    }
+                }
             }
         }
     }
