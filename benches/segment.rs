@@ -4,6 +4,7 @@
 
 mod workload;
 
+use annals::testing::segment::Sample;
 use annals::{Durability, KeysOptions, Revision, Store};
 use criterion::{BatchSize, Criterion, Throughput};
 use workload::{Digest, Numbers, VALUE_LEN, absent_key, key};
@@ -51,6 +52,35 @@ fn points(criterion: &mut Criterion) {
     store.close().unwrap();
 }
 
+/// The segment by itself: the index against the search that it replaced, and walks.
+fn alone(criterion: &mut Criterion) {
+    let keys = workload::size(1_000_000);
+    for block_len in [4 << 10, 8 << 10] {
+        let sample = Sample::new(keys, block_len, 0);
+        let raw = keys * (25 + VALUE_LEN as u64);
+        println!("blocks of {block_len}: {} bytes, {:.3} of raw", sample.file_len(), sample.file_len() as f64 / raw as f64);
+        let mut group = criterion.benchmark_group(format!("segment_alone_{block_len}"));
+        let mut numbers = Numbers::below(keys);
+        group.throughput(Throughput::Elements(1));
+        group.bench_function("hit", |bencher| {
+            bencher.iter_batched(|| Sample::key(2 * numbers.take()), |key| sample.get(&key).unwrap(), BatchSize::SmallInput);
+        });
+        group.bench_function("hit, by fences", |bencher| {
+            bencher.iter_batched(|| Sample::key(2 * numbers.take()), |key| sample.get_by_fences(&key), BatchSize::SmallInput);
+        });
+        group.bench_function("miss", |bencher| {
+            bencher.iter_batched(|| Sample::key(2 * numbers.take() + 1), |key| sample.get(&key), BatchSize::SmallInput);
+        });
+        group.bench_function("miss, by fences", |bencher| {
+            bencher.iter_batched(|| Sample::key(2 * numbers.take() + 1), |key| sample.get_by_fences(&key), BatchSize::SmallInput);
+        });
+        group.throughput(Throughput::Elements(keys));
+        group.bench_function("walk", |bencher| bencher.iter(|| sample.walk(true)));
+        group.bench_function("walk back", |bencher| bencher.iter(|| sample.walk(false)));
+        group.finish();
+    }
+}
+
 fn histories(criterion: &mut Criterion) {
     const DEPTH: u64 = 8;
     let keys = workload::size(50_000);
@@ -95,6 +125,7 @@ fn histories(criterion: &mut Criterion) {
 
 fn main() {
     let mut criterion = workload::criterion();
+    alone(&mut criterion);
     points(&mut criterion);
     histories(&mut criterion);
     criterion.final_summary();

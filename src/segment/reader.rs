@@ -218,6 +218,12 @@ impl Segment {
         Ok(None)
     }
 
+    /// [`newest`](Self::newest) as it would be without an index, to measure it against that.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn find_by_fences(&self, bucket: BucketId, key: &[u8]) -> Result<Option<Found<'_>>> {
+        self.section(bucket).map_or(Ok(None), |section| self.newest_by_fences(section, key))
+    }
+
     /// The same by a search over fences and heads, for sections and keys without an index.
     pub(super) fn newest_by_fences<'a>(&'a self, section: &'a SectionInfo, key: &[u8]) -> Result<Option<Found<'a>>> {
         if key < &*section.first_key || *section.last_key < *key {

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::cache::BlockCache;
+use crate::entry::{Flags, Meta};
 use crate::env::File;
 use crate::error::Result;
 use crate::hash::KeyHasher;
+use crate::number::{BucketId, FileNumber, Revision};
 use crate::segment::reseal::{decode_block, expected_of, reseal};
-use crate::segment::{Cursor, Expected, Segment};
+use crate::segment::{Builder, Cursor, Expected, Identity, Segment};
 
 /// A file without a file system: what a builder wrote, or what a test made up. Clones share the bytes.
 #[derive(Clone, Debug, Default)]
@@ -136,4 +138,74 @@ pub fn decode_resealed_block_bytes(bytes: &[u8]) {
         fixed.fill(0);
     }
     decode_block(&bytes);
+}
+
+/// One segment of one bucket for benchmarks: keys of 25 bytes with even numbers, values of 100 bytes, revisions in another order than keys.
+#[derive(Debug)]
+pub struct Sample {
+    segment: Arc<Segment>,
+    hasher: KeyHasher,
+}
+
+impl Sample {
+    /// Of so many keys, compressed or not, in memory.
+    #[must_use]
+    pub fn new(keys: u64, block_len: u32, compression: u8) -> Self {
+        let file = BytesFile::default();
+        let identity = Identity { store: 7, number: FileNumber(1) };
+        let mut builder = Builder::new(Box::new(file.clone()), "sample.seg".into(), identity, block_len);
+        builder.set_compression(compression);
+        for number in 0..keys {
+            // A permutation, so that each revision comes once.
+            let revision = 1 + (number.wrapping_mul(7_919_777) % keys.next_power_of_two()) % keys.max(1);
+            let created = 1_700_000_000_000_000_000 + revision * 1_300 + number % 7;
+            let meta = Meta { revision: Revision(revision), flags: Flags::put(), created, ..Meta::default() };
+            let value: Vec<u8> = (0..100_u64).map(|at| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (at % 57)) as u8).collect();
+            builder.add(BucketId(1), Self::key(2 * number).as_bytes(), &meta, &value).expect("memory takes everything");
+        }
+        let summary = builder.finish().expect("memory takes everything");
+        let expected = Expected { identity, len: summary.len, checksum: summary.checksum };
+        let cache = Arc::new(BlockCache::new(64 << 20));
+        let segment = Segment::open_file(&file, Path::new("sample.seg"), &expected, &cache).expect("it was just built");
+        Self { segment, hasher: KeyHasher::new(identity.store) }
+    }
+
+    /// Key `number`: even ones are there.
+    #[must_use]
+    pub fn key(number: u64) -> String {
+        format!("user.{number:020}")
+    }
+
+    /// The length of the file.
+    #[must_use]
+    pub fn file_len(&self) -> u64 {
+        self.segment.len()
+    }
+
+    /// The length of the value of a key: hash and lookup, as a read does it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<usize> {
+        let hash = self.hasher.hash(BucketId(1), key.as_bytes());
+        let found = self.segment.newest(BucketId(1), key.as_bytes(), hash).expect("it is sound");
+        found.map(|found| found.value().len())
+    }
+
+    /// The same without the index.
+    #[must_use]
+    pub fn get_by_fences(&self, key: &str) -> Option<usize> {
+        self.segment.find_by_fences(BucketId(1), key.as_bytes()).expect("it is sound").map(|found| found.value().len())
+    }
+
+    /// Walks all entries, forward or backward; answers a sum over keys and values that nobody can leave out.
+    #[must_use]
+    pub fn walk(&self, forward: bool) -> u64 {
+        let mut cursor = Cursor::new(Arc::clone(&self.segment), BucketId(1));
+        let mut sum = 0;
+        if forward { cursor.seek_first() } else { cursor.seek_last() }.expect("it is sound");
+        while let Some(entry) = cursor.entry() {
+            sum += u64::from(entry.key[entry.key.len() - 1]) + u64::from(entry.value[0]) + entry.meta.revision.0;
+            if forward { cursor.next() } else { cursor.prev() }.expect("it is sound");
+        }
+        sum
+    }
 }

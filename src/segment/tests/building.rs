@@ -5,12 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+#[cfg(feature = "zstd")]
+use super::build_with;
 use super::{IDENTITY, Model, build, check_reads, expected, newest, put, verify};
 use crate::cache::BlockCache;
 use crate::entry::{Flags, Meta};
 use crate::env::{Env, File};
 use crate::error::ErrorKind;
 use crate::number::{BucketId, Revision};
+#[cfg(feature = "zstd")]
+use crate::segment::reseal::{expected_of, reseal};
 use crate::segment::{Builder, Cursor, Segment};
 use crate::testing::segment::{BytesFile, open_bytes};
 
@@ -254,4 +258,78 @@ fn a_segment_on_a_real_disk_is_read_through_its_map_and_outlives_its_name() {
     assert_eq!((&*value, &*small), (&*big, &b"v"[..]));
     let error = Segment::open(&*fs, &path, &expected(&summary), &Arc::new(BlockCache::new(0))).unwrap_err();
     assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some(&*path)));
+}
+
+/// What compresses well, in several blocks, and one value of its own kind that is longer than a block.
+#[cfg(feature = "zstd")]
+fn compressible() -> Model {
+    let entry = |number: u64| (format!("key.{number:05}").into_bytes(), put(number + 1), vec![b'c'; 200]);
+    let mut entries: Vec<_> = (0..2_000).map(entry).collect();
+    entries.push((b"long".to_vec(), put(1), vec![b'l'; 3_000_000]));
+    entries.push((
+        b"noise".to_vec(),
+        put(1),
+        (0..9_000_u32).map(|number| (number.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect(),
+    ));
+    Model::from([(1, entries)])
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn compressed_blocks_are_smaller_and_read_like_others_and_one_bit_of_them_is_missed() {
+    let model = compressible();
+    let (plain, _) = build(&model, 4096);
+    let (bytes, summary) = build_with(&model, 4096, 1);
+    assert!(bytes.len() < plain.len() / 20, "{} of {}", bytes.len(), plain.len());
+    let segment = open_bytes(&bytes, &expected(&summary)).unwrap();
+    check_reads(&segment, &model).unwrap();
+    verify(&segment).unwrap();
+    let value = newest(&segment, 1, b"long").unwrap().unwrap().to_value();
+    drop(segment);
+    assert_eq!(value, vec![b'l'; 3_000_000], "a value holds on to what it is part of");
+    let middle = bytes.len() / 3;
+    let flipped = [&bytes[..middle], &[bytes[middle] ^ 4], &bytes[middle + 1..]].concat();
+    assert!(verify(&open_bytes(&flipped, &expected(&summary)).unwrap()).is_err());
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn a_block_that_lies_about_its_length_is_refused_and_nothing_large_is_made_for_it() {
+    let model = compressible();
+    for len in [0_u32, 40, 5_000, u32::MAX] {
+        let (mut bytes, _) = build_with(&model, 4096, 1);
+        assert_eq!(bytes[64 + 14], 1, "the first block is compressed");
+        bytes[72..76].copy_from_slice(&len.to_le_bytes());
+        reseal(&mut bytes);
+        let segment = open_bytes(&bytes, &expected_of(&bytes)).unwrap();
+        assert_eq!(newest(&segment, 1, b"key.00000").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(verify(&segment).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn a_small_cache_serves_a_walk_and_stays_small() {
+    let model = compressible();
+    let (bytes, summary) = build_with(&model, 4096, 1);
+    let cache = Arc::new(BlockCache::new(40_000));
+    let file = BytesFile::new(bytes);
+    let segment = Segment::open_file(&file, std::path::Path::new("n.seg"), &expected(&summary), &cache).unwrap();
+    let mut cursor = Cursor::new(Arc::clone(&segment), BucketId(1));
+    let mut count = 0;
+    cursor.seek_first().unwrap();
+    while cursor.entry().is_some() {
+        assert!(cache.bytes() <= 40_000);
+        count += 1;
+        cursor.next().unwrap();
+    }
+    assert_eq!(count, model[&1].len());
+}
+
+#[cfg(not(feature = "zstd"))]
+#[test]
+fn without_zstd_nothing_is_compressed() {
+    let model = Model::from([(1, vec![(b"k".to_vec(), put(1), vec![0; 3_000])])]);
+    let (bytes, _) = super::build_with(&model, 4096, 1);
+    assert_eq!(bytes, build(&model, 4096).0);
 }
