@@ -114,7 +114,7 @@ impl Bucket {
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<Value>> {
         let key = key.as_ref();
         check_key(key)?;
-        self.engine.read(self.id, |reader| reader.get(key.as_bytes()))
+        self.engine.read_newest(self.id, |reader| reader.get(key.as_bytes()))
     }
 
     /// Hands the key's value to `read` in place, without a copy; `None` if it has none. `read` must not write to the store.
@@ -142,7 +142,7 @@ impl Bucket {
     pub fn get_with<T>(&self, key: impl AsRef<str>, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
         let key = key.as_ref();
         check_key(key)?;
-        self.engine.read(self.id, |reader| reader.get_with(key.as_bytes(), read))
+        self.engine.read_newest(self.id, |reader| reader.get_with(key.as_bytes(), read))
     }
 
     /// The values of several keys at one moment, in the order in which they are asked for; `None` for each that has none.
@@ -171,7 +171,7 @@ impl Bucket {
     pub fn entry(&self, key: impl AsRef<str>) -> Result<Option<Entry>> {
         let key = key.as_ref();
         check_key(key)?;
-        self.engine.read(self.id, |reader| reader.entry(key.as_bytes()))
+        self.engine.read_newest(self.id, |reader| reader.entry(key.as_bytes()))
     }
 
     /// The value that `revision` gave to `key`, if it is still retained; `None` too where that revision is a marker or another key's.

@@ -24,12 +24,20 @@ pub struct StoreStatus {
     pub memtable_bytes: u64,
     /// How many memtables wait for their flush.
     pub sealed_memtables: usize,
+    /// How many sorted runs the segment files make up: how many places a read may have to look in.
+    pub runs: usize,
     /// How many segment files there are.
     pub segments: usize,
     /// Bytes in segment files.
     pub segment_bytes: u64,
     /// How many entries the segment files hold, history and markers included.
     pub segment_entries: u64,
+    /// Bytes of files and memtables that are no part of the store any more, but are held by readers, snapshots or iterators.
+    pub pinned_bytes: u64,
+    /// Bytes that wait to be flushed, or to be merged into the oldest run.
+    pub backlog_bytes: u64,
+    /// How long writers have been held back in all, because the backlog was long.
+    pub write_delay: Duration,
     /// What the last flush or merge failed with, if it has not succeeded since.
     pub job_error: Option<String>,
     /// Whether an earlier sync failed, so that no write is taken until the store is opened again.

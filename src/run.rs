@@ -6,6 +6,7 @@
 //!
 //! Used by `merge` and `view`. Decides nothing about entries and opens no files.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -50,7 +51,9 @@ impl Run {
 
     /// Bytes of the files that it is made of, dead parts included.
     pub(crate) fn len(&self) -> u64 {
-        self.parts.iter().map(|part| part.segment.len()).sum()
+        let mut seen = BTreeSet::new();
+        let files = self.parts.iter().map(|part| &part.segment).filter(|segment| seen.insert(segment.number()));
+        files.map(|segment| segment.len()).sum()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

@@ -188,6 +188,53 @@ impl Store {
         self.engine.durable_commit()
     }
 
+    /// Writes everything that is in memory to segments. On return all of it is durable and named by the manifest, whatever the level of
+    /// durability, and the next open has nothing to replay of it.
+    ///
+    /// Not needed for anything: memory is written out as it fills, and at [`close`](Store::close). Costs a file, so it is not for every write;
+    /// [`sync`](Store::sync) is what makes writes durable.
+    ///
+    /// ```
+    /// use annals::{BucketConfig, Store};
+    /// let store = Store::in_memory()?;
+    /// store.create_bucket(BucketConfig::new("users"))?.put("ada", "1")?;
+    /// store.flush()?;
+    /// assert_eq!(store.status()?.segment_entries, 1);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`, after which everything is as it was; `Poisoned`, `Closed`.
+    pub fn flush(&self) -> Result<()> {
+        self.engine.flush()
+    }
+
+    /// Merges everything that was committed before the call into one sorted run, and leaves behind all that does not count any more:
+    /// superseded and expired entries, what was purged, deleted buckets. Buckets are converted to their compression.
+    ///
+    /// Not needed for anything: the store merges by itself where that is worth it. This reads and writes everything that there is, slice by
+    /// slice; after each slice the store is whole, so a call that fails or is cut off by a close has done a part of it. Reads and writes go on
+    /// meanwhile. Space that old readers hold comes back when they go.
+    ///
+    /// ```
+    /// use annals::{BucketConfig, Store};
+    /// let store = Store::in_memory()?;
+    /// let users = store.create_bucket(BucketConfig::new("users"))?;
+    /// users.put("ada", "1")?;
+    /// store.flush()?;
+    /// users.put("ada", "2")?;
+    /// store.compact()?;
+    /// let status = store.status()?;
+    /// assert_eq!((status.runs, status.segment_entries), (1, 1));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NoSpace`, `Io`, `Corrupt` with file and offset if something cannot be read (it stays as it is); `Poisoned`, `Closed`.
+    pub fn compact(&self) -> Result<()> {
+        self.engine.compact()
+    }
+
     /// What the store is and holds at this moment.
     ///
     /// # Errors
@@ -231,19 +278,20 @@ impl Store {
 /// For tests and benchmarks: no stable API.
 #[cfg(any(test, feature = "testing"))]
 impl Store {
+    /// Store time, in nanoseconds since 1970 UTC.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn store_time(&self) -> u64 {
+        self.engine.store_time()
+    }
+
     /// Does one piece of background work, if there is any; answers whether there was.
     #[doc(hidden)]
     pub fn step(&self) -> Result<bool> {
         self.engine.step()
     }
 
-    /// Writes everything in memory to a segment now.
-    #[doc(hidden)]
-    pub fn flush(&self) -> Result<()> {
-        self.engine.flush()
-    }
-
-    /// Merges all segments into one now.
+    /// Merges all runs into one now, without a flush before.
     #[doc(hidden)]
     pub fn merge_all(&self) -> Result<()> {
         self.engine.merge_all()

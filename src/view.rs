@@ -6,7 +6,8 @@
 //! it, so an old view never shows half of what a newer one holds.
 //!
 //! Buckets come with the commit numbers of their changes, because a view with a change is installed before the change is visible: a
-//! reader uses the newest version at or below its own visible number.
+//! reader uses the newest version at or below its own visible number. One that asks about more than the newest entry of one key also
+//! makes sure that its view was still the current one after it loaded that number (`Core::pin`), or its buckets could be older than that.
 //!
 //! No locks, no clock, no files are opened here; `engine` decides when a view is replaced.
 

@@ -6,12 +6,17 @@
 #![allow(dead_code, reason = "each benchmark is a program of its own and uses some of it")]
 #![allow(unreachable_pub, reason = "a module shared by programs, none of which exports anything")]
 
+mod data;
+
 use std::path::Path;
 use std::time::Duration;
 
 use annals::{Bucket, BucketConfig, Durability, Options, Store};
 use criterion::Criterion;
 use tempfile::TempDir;
+
+#[allow(unused_imports, reason = "each benchmark is a program of its own and uses some of them")]
+pub use data::{Numbers, absent_key, key, value};
 
 /// Bytes of a value, where a benchmark does not say otherwise.
 pub const VALUE_LEN: usize = 100;
@@ -35,29 +40,6 @@ pub fn criterion() -> Criterion {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(3))
         .configure_from_args()
-}
-
-/// Key `number`: 25 bytes, three tokens, scrambled so that neighbours in number are not neighbours in order.
-pub fn key(number: u64) -> String {
-    let scrambled = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
-    format!("user.{:03}.{scrambled:016x}", scrambled % 1000)
-}
-
-/// A key of the same form as [`key`] that no number below 2^48 has.
-pub fn absent_key(number: u64) -> String {
-    key(number | 1 << 48)
-}
-
-/// A value that differs with its number and does not compress to nothing.
-pub fn value(number: u64, len: usize) -> Vec<u8> {
-    let mut state = number.wrapping_add(0x2545_f491_4f6c_dd1d);
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    std::iter::repeat_with(next).take(len).collect()
 }
 
 /// A store on the disk that holds the target directory, gone with the returned directory. That disk is measured, not a temporary one
@@ -109,23 +91,5 @@ impl Digest {
 
     pub fn print(&self, of: &str) {
         println!("digest of {of}: {:016x}", self.0);
-    }
-}
-
-/// Numbers from 0 to `bound`, in an order that jumps.
-#[derive(Debug)]
-pub struct Numbers {
-    next: u64,
-    bound: u64,
-}
-
-impl Numbers {
-    pub fn below(bound: u64) -> Self {
-        Self { next: 0, bound }
-    }
-
-    pub fn take(&mut self) -> u64 {
-        self.next = self.next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.next >> 16) % self.bound
     }
 }

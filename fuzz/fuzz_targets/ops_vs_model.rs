@@ -1,4 +1,4 @@
-//! A program of calls, flushes, merges and reopenings against a store with tiny files, beside a plain map of histories: every answer
+//! A program of calls, waits, flushes, merges and reopenings against a store with tiny files, beside a plain map of histories: every answer
 //! and every error must be the same.
 #![no_main]
 
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let disk = SimDisk::new(u64::from(mode));
     let setup = Setup {
         directory: PathBuf::from("/db"),
-        env: Some(disk.env()),
+        env: disk.env(),
         durability: if mode & 1 == 0 { Durability::Sync } else { Durability::OsCache },
         sizes: if mode & 2 == 0 { (4 << 10, 2 << 10, 128) } else { (64 << 10, 32 << 10, 1 << 10) },
     };

@@ -15,6 +15,9 @@ pub(crate) use bench::{BenchArgs, Workload};
 pub(crate) use bucket::{BucketVerb, Limits};
 use quantity::span;
 
+/// The heading of the options that every verb takes.
+const EVERYWHERE: &str = "Options of every verb";
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
@@ -45,13 +48,13 @@ Example:
 #[command(name = "annals", version, after_help = AFTER_HELP, max_term_width = 120, subcommand_value_name = "VERB")]
 pub(crate) struct Args {
     /// The directory of the store; every verb but `tour` and `bench` needs it
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     pub(crate) store: Option<PathBuf>,
     /// Answer in JSON, for programs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// What an acknowledged write has survived [default: sync]
-    #[arg(long, global = true, value_enum)]
+    #[arg(long, global = true, value_enum, help_heading = EVERYWHERE)]
     pub(crate) durability: Option<Level>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -96,6 +99,14 @@ pub(crate) enum Verb {
         /// The value that this revision gave to the key, if it is still retained
         #[arg(long, value_name = "R")]
         revision: Option<u64>,
+    },
+    /// Print the value that a key had when R was the newest revision of the bucket
+    At {
+        #[command(flatten)]
+        target: Target,
+        /// The revision; one that the bucket has not reached yet asks for the present
+        #[arg(long, value_name = "R")]
+        revision: u64,
     },
     /// Give a key a value only if it has none
     Create {
@@ -187,6 +198,7 @@ pub(crate) struct Expiry {
 
 #[derive(Debug, ArgGroup)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
+#[command(override_usage = "annals del <BUCKET> <KEY | --matching <PATTERN>> [OPTIONS]")]
 pub(crate) struct DelArgs {
     pub(crate) bucket: String,
     #[arg(group = "what")]
@@ -201,6 +213,7 @@ pub(crate) struct DelArgs {
 
 #[derive(Debug, ArgGroup)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
+#[command(override_usage = "annals purge <BUCKET> <KEY | --matching <PATTERN> | --all | --markers <SPAN>> [OPTIONS]")]
 pub(crate) struct PurgeArgs {
     pub(crate) bucket: String,
     #[arg(group = "what")]
@@ -264,7 +277,7 @@ pub(crate) struct ImportArgs {
 #[command(after_help = "\
 A line is an object with bucket, key, revision, operation (put, delete, purge), reason, created, expires if there is a deadline, and
 of a put value, or value_base64 if it is not UTF-8. Without --history: one line for each key that holds a value, in key order. With
-it: all retained entries in the order of their revisions, markers included. What is written meanwhile may be in it or not.")]
+it: all retained entries in the order of their revisions, markers included. What is written meanwhile is not in it.")]
 pub(crate) struct ExportArgs {
     pub(crate) bucket: String,
     /// Patterns of which one has to match: `*` is one token, `>` the rest (quote them)

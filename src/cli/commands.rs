@@ -80,6 +80,7 @@ fn answer(args: &Args, store: &Store, directory: &Path, output: &mut Output) -> 
         Verb::Del(del_args) => del(store, del_args, output)?,
         Verb::Purge(purge_args) => purge(store, purge_args, output)?,
         Verb::Get { target, revision } => get(store, target, *revision, output)?,
+        Verb::At { target, revision } => at(store, target, *revision, output)?,
         Verb::Keys { bucket, filters, markers } => keys(store, bucket, filters, *markers, output)?,
         Verb::History { bucket, pattern } => history(store, bucket, pattern, output)?,
         Verb::Import(import_args) => return import::import(import_args, store, directory, output),
@@ -209,6 +210,24 @@ fn get(store: &Store, target: &Target, revision: Option<u64>, output: &mut Outpu
         }
         (None, None | Some(0)) => nothing(format!("{key} has no value in bucket {name}")),
         (None, Some(revision)) => nothing(format!("revision {revision} of bucket {name} is not retained, or not of {key}")),
+    }
+}
+
+fn at(store: &Store, target: &Target, revision: u64, output: &mut Output) -> Result<()> {
+    let Target { bucket: name, key } = target;
+    let found = find(store, name)?.entry_as_of(key, Revision::from(revision));
+    match found.trying(|| format!("get {key} from bucket {name} as of revision {revision}"))? {
+        Some(entry) if entry.operation() == Operation::Put => {
+            if output.is_json() {
+                output.line(entry_json(name, &entry))
+            } else {
+                output.bytes(entry.value())
+            }
+        }
+        _ => Err(Failure::NotFound {
+            what: format!("{key} had no value in bucket {name} at revision {revision}"),
+            next: format!("`history {name} {key}` shows what is retained of it"),
+        }),
     }
 }
 

@@ -177,6 +177,10 @@ fn next_after(error: &Error) -> String {
         }
         ErrorKind::InvalidBucketName => "a bucket name is made of A-Z a-z 0-9 - _, at most 252 bytes".to_owned(),
         ErrorKind::InvalidArgument => "see --help for the range of the options".to_owned(),
+        ErrorKind::Compacted => match error.floor() {
+            Some(floor) => format!("what it was then is not retained; revision {floor} is the next that can be asked for"),
+            None => "what it was then is not retained".to_owned(),
+        },
         ErrorKind::BucketNotFound => "`bucket ls` lists the buckets, `bucket add` creates one".to_owned(),
         ErrorKind::BucketExists => "`bucket info` shows its configuration; give the same one, or another name".to_owned(),
         ErrorKind::ValueTooLarge => "store less under one key, or use a bucket with a larger --max-value-size".to_owned(),

@@ -1,5 +1,7 @@
 //! Writes to all keys that a scan finds: in chunks, each of them one commit, all of them as of the moment when the scan began.
 
+use arc_swap::Guard;
+
 use super::core::Core;
 use super::request::{Condition, OpFields};
 use super::write::WriteOptions;
@@ -59,8 +61,9 @@ impl Core {
     fn sweep(&self, id: BucketId, prefix: &[u8], target: impl Fn(&[u8], &Meta, u64) -> Option<Target>) -> Result<Swept> {
         self.health.check_writable()?;
         let now = self.now_for_readers();
-        let view = self.view.load_full();
-        let visible = view.visible();
+        let (view, visible) = self.pin();
+        // It is held for many commits.
+        let view = Guard::into_inner(view);
         let state = view.buckets.get(id, visible).ok_or_else(|| self.bucket_gone())?;
         let rules = rules(state, now);
         let (mut merge, mut group) = (view.merge(id, visible), Group::default());

@@ -1,19 +1,21 @@
 //! What the threads of a store share, and who may touch it.
 //!
 //! Lock order, outermost first: `leader`; `flushing` and `merging` (one flush, one merge at a time); `spare`; `keeper`; the tail's turn;
-//! `retired`; the view's edit lock. The queue's lock and the board's are leaves: nothing is taken while one of them is held. Reads take
+//! `retired`; the view's edit lock. The locks of queue, board and pressure are leaves: nothing is taken while one of them is held. Reads take
 //! none of these.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use super::board::Board;
 use super::commit::NO_TIME;
 use super::health::Health;
 use super::keeper::Keeper;
 use super::leader::Leader;
+use super::merge::Merging;
+use super::pressure::Pressure;
 use super::queue::Queue;
 use super::recovery::class_of;
 use super::retired::Retired;
@@ -25,7 +27,7 @@ use crate::env::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::hash::KeyHasher;
-use crate::number::{BucketId, FileNumber};
+use crate::number::{BucketId, CommitNumber, FileNumber};
 use crate::report::RecoveryReport;
 use crate::view::View;
 use crate::wal::{self, LogFile, LogFileOptions};
@@ -51,7 +53,8 @@ pub(super) struct Core {
     pub(super) keeper: Mutex<Keeper>,
     pub(super) retired: Mutex<Retired>,
     pub(super) flushing: Mutex<()>,
-    pub(super) merging: Mutex<()>,
+    pub(super) merging: Mutex<Merging>,
+    pub(super) pressure: Pressure,
     pub(super) board: Board,
     /// The reserve was given up, or was never there.
     pub(super) reserve_missing: AtomicBool,
@@ -106,6 +109,7 @@ impl Core {
             retired: Mutex::new(parts.retired),
             flushing: Mutex::default(),
             merging: Mutex::default(),
+            pressure: Pressure::default(),
             board: Board::default(),
             reserve_missing: AtomicBool::new(true),
             lock: Mutex::new(Some(parts.lock)),
@@ -124,6 +128,22 @@ impl Core {
         // In this order: a leader that announces after the load takes its own time after that, and so after this clock reading.
         let now = self.now();
         now.min(self.announced_now.load(Ordering::SeqCst))
+    }
+
+    /// The view, and the commit up to which it may be seen, with buckets that are those of that commit.
+    ///
+    /// A change of a bucket is installed in a new view before it is visible, but `visible` lives in the memtable that both views share: a
+    /// reader that was held up between its two loads could see entries behind a change that the buckets of its view lack. So it looks
+    /// whether its view is still the current one. The newest entry of one key needs no such care: whatever it finds was the answer at some
+    /// moment of the call.
+    pub(super) fn pin(&self) -> (Guard<Arc<View>>, CommitNumber) {
+        loop {
+            let view = self.view.load();
+            let visible = view.visible();
+            if Arc::ptr_eq(&view, &self.view.load()) {
+                return (view, visible);
+            }
+        }
     }
 
     /// Replaces the view by what `edit` makes of it; answers the new one.

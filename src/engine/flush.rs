@@ -23,9 +23,16 @@ impl Core {
         let now = self.now_for_readers();
         let view = self.view.load_full();
         let Some(sealed) = view.sealed.last() else { return Ok(false) };
+        let started = self.env.clock.monotonic();
+        let is_urgent = view.sealed.len() > 1;
         let inputs = Inputs {
             // A flush is finished even if the store is being closed: the close needs it.
-            pace: &|_| Ok(()),
+            pace: &|written| {
+                if !is_urgent {
+                    self.keep_rate(started, written);
+                }
+                Ok(())
+            },
             memtable: Some(&sealed.memtable),
             runs: &[],
             hold_oldest: view.runs.is_empty(),
@@ -48,6 +55,7 @@ impl Core {
             }
             raise_floors(view, &built);
         });
+        self.note_pressure();
         let mut retired = self.retired.lock();
         retired.memtable(Arc::clone(&sealed.memtable));
         let done = if logs.contains(&sealed.log) { FileNumber(0) } else { sealed.log };

@@ -13,17 +13,22 @@ use super::core::Core;
 use super::request::Request;
 use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
+use crate::number::FileNumber;
 use crate::spec::ClockPair;
 
 /// How long a job sleeps that nobody calls.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long there must have been nothing to merge before less is worth it, and how often what has expired is looked for.
+const MERGE_IDLE: Duration = Duration::from_secs(5);
 /// How often the pair of clocks is logged, so that the next open knows how long the store was shut.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
 
 impl Core {
-    /// Holds a writer back while memtables take more than the budget: until a flush made room, or with its error if it cannot.
-    pub(super) fn wait_for_room(&self) -> Result<()> {
-        while !self.has_room() {
+    /// Holds a writer of so many bytes back: a little while much waits to be merged; while memtables take more than the budget, until a flush
+    /// made room, or with its error if it cannot.
+    pub(super) fn wait_for_room(&self, bytes: u64) -> Result<()> {
+        self.pressure.pay(bytes, &*self.env.clock);
+        while self.pressure.is_crowded() && !self.has_room() {
             if !self.settings.threads {
                 self.flush_oldest()?;
                 continue;
@@ -46,7 +51,7 @@ impl Core {
     /// One piece of background work; answers whether there was any.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn step(&self) -> Result<bool> {
-        Ok(self.flush_step()? || self.merge_step()?)
+        Ok(self.flush_step()? || self.merge_step(false)? || self.merge_step(true)?)
     }
 
     /// One piece of the work that writers depend on. What frees space comes first, what takes most of it last.
@@ -135,28 +140,42 @@ fn run_flush(core: &Core) {
 }
 
 fn run_merge(core: &Core) {
-    // A merge that failed is not tried again until there is another set of segments.
-    let mut failed_on = None;
+    // A merge that failed is not tried again until there are other files, or for a while.
+    let mut failed_on: Option<Vec<FileNumber>> = None;
+    let mut is_idle = false;
     loop {
         let seen = core.board.calls();
-        let newest = core.view.load().segments().next().map(|segment| segment.number());
-        if newest.is_some() && newest != failed_on {
-            match core.merge_step() {
-                Ok(merged) => {
-                    failed_on = None;
-                    core.board.merged(None);
-                    if merged {
-                        core.board.wake();
-                    }
-                }
-                Err(error) => {
-                    failed_on = newest;
-                    core.board.merged(Some(error));
-                }
+        let files: Vec<FileNumber> = core.view.load().segments().map(|segment| segment.number()).collect();
+        let may_try = failed_on.as_ref().is_none_or(|failed| *failed != files);
+        let merged = if may_try { core.merge_step(is_idle) } else { Ok(false) };
+        let own_calls = u64::from(matches!(merged, Ok(true)));
+        let timeout = match merged {
+            Ok(true) => {
+                failed_on = None;
+                core.board.merged(None);
+                // What is retired can go, and there may be more to do.
+                core.board.wake();
+                Duration::ZERO
             }
-        }
-        if !core.board.wait(seen, IDLE) {
+            Ok(false) if may_try => {
+                failed_on = None;
+                core.board.merged(None);
+                MERGE_IDLE
+            }
+            Ok(false) => IDLE,
+            Err(error) => {
+                failed_on = Some(files);
+                core.board.merged(Some(error));
+                IDLE
+            }
+        };
+        if !core.board.wait(seen, timeout) {
             return;
+        }
+        // Nobody called for as long: things are calm, and what has expired meanwhile is looked at.
+        is_idle = core.board.calls() == seen + own_calls && (is_idle || timeout > Duration::ZERO);
+        if is_idle && timeout == IDLE {
+            failed_on = None;
         }
     }
 }

@@ -200,7 +200,8 @@ impl Core {
             let bucket = place(of_bucket[0]).0;
             let live = bench.live(bucket).ok_or_else(|| self.bucket_gone())?;
             let Some(size) = live.state.size else { return Err(Refused::Answer(Answer::Count(bucket))) };
-            let mut by = 0;
+            // What has expired since the count is in it still, but to push it out makes no room any more.
+            let (mut by, mut by_now) = (0, 0);
             for of_key in of_bucket.chunk_by(|left, right| place(left) == place(right)) {
                 let key = place(of_key[0]);
                 if overlay.find(bench, earlier, key).is_some() {
@@ -219,11 +220,12 @@ impl Core {
                 let new: Vec<(Meta, u64)> =
                     of_key.iter().rev().map(|change| unnumbered(&ops[change.op], change, live, bench.now)).collect();
                 by += growth(&live.state, size.as_of, key.1.len() as u64, &new, stored);
+                by_now += growth(&live.state, bench.now, key.1.len() as u64, &new, stored);
             }
             let before = size.bytes.saturating_add_signed(draft.rows.growth_of(bucket));
             let after = before.saturating_add_signed(by);
             let has_put = of_bucket.iter().any(|change| change.flags.is_put());
-            if by > 0 && has_put && after > live.state.spec.max_bytes {
+            if by_now > 0 && has_put && after > live.state.spec.max_bytes {
                 if !write.counted.load(Ordering::Relaxed) && live.next_expiry <= bench.now {
                     return Err(Refused::Answer(Answer::Count(bucket)));
                 }

@@ -5,7 +5,8 @@
 //!   [`size`]: what a bucket takes; [`leader`]: what only a leader touches; [`change`]: what is
 //!   no entry; [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
 //! - [`read`]: the read path, without locks: one reader, for handles and snapshots alike.
-//! - [`jobs`]: what happens behind writers; [`flush`], [`merge`]; [`board`]: where they are called; [`build`]: making segment files;
+//! - [`jobs`]: what happens behind writers; [`flush`], [`merge`]; [`board`]: where they are called; [`pressure`]: what writers pay;
+//!   [`build`]: making segment files;
 //!   [`keeper`] and [`edits`]: the manifest; [`retired`]: what waits for its last reader; [`reserve`]: space for a full disk.
 //! - [`recovery`]: from a directory to an open store; [`directory`]: what lies there; [`replayed`]: what the log says; [`closing`]: the way
 //!   back; [`check`]: reads everything and checks it.
@@ -31,6 +32,7 @@ mod keeper;
 mod leader;
 mod merge;
 mod newest;
+mod pressure;
 mod queue;
 mod read;
 mod recovery;
@@ -198,9 +200,14 @@ impl Engine {
     }
 
     /// Hands a reader of the bucket as it is now to `read`.
-    #[inline]
     pub(crate) fn read<T>(&self, id: BucketId, read: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
         self.core.read(id, read)
+    }
+
+    /// The same for questions about the newest entry of one key.
+    #[inline]
+    pub(crate) fn read_newest<T>(&self, id: BucketId, read: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
+        self.core.read_newest(id, read)
     }
 
     /// The bucket as it is now, to keep.
@@ -234,9 +241,13 @@ impl Engine {
             buckets: view.buckets.all(visible).count(),
             memtable_bytes: view.memtable_bytes(),
             sealed_memtables: view.sealed.len(),
+            runs: view.runs.len(),
             segments: view.segments().count(),
             segment_bytes: view.segments().map(|segment| segment.len()).sum(),
             segment_entries: view.segments().map(|segment| segment.entries()).sum(),
+            pinned_bytes: self.core.retired.lock().bytes(),
+            backlog_bytes: self.core.debt(&view).bytes,
+            write_delay: self.core.pressure.delayed(),
             poisoned: self.core.health.is_poisoned(),
             job_error: self.core.board.error().map(|error| error.to_string()),
         })
@@ -268,6 +279,12 @@ impl Engine {
         settled
     }
 
+    /// Store time, in nanoseconds since 1970 UTC.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn store_time(&self) -> u64 {
+        self.core.now()
+    }
+
     /// One piece of background work; answers whether there was any.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn step(&self) -> Result<bool> {
@@ -275,16 +292,20 @@ impl Engine {
         self.core.step()
     }
 
-    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn flush(&self) -> Result<()> {
+        self.core.health.check_open()?;
         self.core.flush()
+    }
+
+    pub(crate) fn compact(&self) -> Result<()> {
+        self.flush()?;
+        self.core.merge_all()
     }
 
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn merge_all(&self) -> Result<()> {
         self.core.health.check_open()?;
-        let runs = self.core.view.load().runs.len();
-        self.core.merge(runs).map(|_| ())
+        self.core.merge_all()
     }
 }
 

@@ -32,6 +32,12 @@ impl Retired {
         self.files.push(path);
     }
 
+    /// What is still held, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        let segments = self.segments.iter().map(|segment| segment.len());
+        segments.chain(self.memtables.iter().map(|memtable| memtable.bytes())).sum()
+    }
+
     /// Lets go of what nobody holds any more; answers whether there was anything.
     pub(super) fn reap(&mut self, fs: &dyn Fs) -> bool {
         let before = self.segments.len() + self.memtables.len() + self.files.len();

@@ -74,6 +74,7 @@ impl Core {
             let sealed = Sealed { memtable, log: log.number(), through, buckets, next_bucket: leader.next_bucket };
             view.sealed.insert(0, Arc::new(sealed));
         });
+        self.note_pressure();
     }
 
     /// Ends the file behind its last good record after a write that failed. If that fails too, the bytes may come back: poisoned.

@@ -55,8 +55,7 @@ impl Core {
     pub(super) fn count_size(&self, bucket: BucketId) -> Result<()> {
         for round in 0.. {
             let settlement = if round < COUNTS_BY_CALLER_MAX {
-                let view = self.view.load_full();
-                let at = view.visible();
+                let (view, at) = self.pin();
                 let state = view.buckets.get(bucket, at).ok_or_else(|| self.bucket_gone())?;
                 let (size, next_expiry) = self.measure(&view, at, state, self.now())?;
                 Settlement { bucket, at: Some(at), size, next_expiry }

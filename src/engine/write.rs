@@ -91,15 +91,17 @@ impl Core {
     }
 
     fn write_all(&self, fields: &[OpFields<'_>], options: WriteOptions) -> Result<Answer> {
-        let (mut rounds, mut counted) = (0, false);
+        let (mut rounds, mut counted, mut is_counted) = (0, Vec::new(), false);
         loop {
             let reads = if rounds < READS_BY_CALLER_MAX { Reads::ByCaller } else { Reads::Alone };
-            let write = self.prepare(fields, options, reads, counted)?;
+            let write = self.prepare(fields, options, reads, is_counted)?;
             match self.submit(Request::Write(write))? {
                 Answer::ReadAgain => rounds += 1,
                 Answer::Count(bucket) => {
                     self.count_size(bucket)?;
-                    counted = true;
+                    // Other buckets of a batch may have to be counted too; the same one only once.
+                    is_counted = counted.contains(&bucket);
+                    counted.push(bucket);
                 }
                 answer => return Ok(answer),
             }
@@ -135,7 +137,7 @@ impl Core {
     fn prepare(&self, fields: &[OpFields<'_>], options: WriteOptions, reads: Reads, counted: bool) -> Result<Write> {
         self.health.check_writable()?;
         let len: usize = fields.iter().map(|op| op.key.len() + op.value.len() + ENTRY_OVERHEAD).sum();
-        self.wait_for_room()?;
+        self.wait_for_room(len as u64)?;
         let mut bytes = Vec::with_capacity(len);
         let mut encode = |fields: &OpFields<'_>| {
             let mut op = Op::encode(&mut bytes, fields, self.hasher.hash(fields.bucket, fields.key));
@@ -160,8 +162,7 @@ impl Core {
     /// What the operation depends on, as of a visible commit.
     fn read_for(&self, op: &mut Op, fields: &OpFields<'_>) -> Result<()> {
         let now = self.now_for_readers();
-        let view = self.view.load();
-        let at = view.visible();
+        let (view, at) = self.pin();
         let state = view.buckets.get(fields.bucket, at).ok_or_else(|| self.bucket_gone())?;
         if state.spec.max_bytes > 0 && !fields.is_check {
             let stored = self.stored_of(&view, at, fields.bucket, fields.key)?;
@@ -176,7 +177,8 @@ impl Core {
     /// The key's newest value again, with another time to live (nanoseconds; 0 = none). `None` if it has no value.
     pub(super) fn touch(&self, bucket: BucketId, key: &[u8], ttl: u64, options: WriteOptions) -> Result<Option<Revision>> {
         loop {
-            let Some(entry) = self.read(bucket, |reader| reader.entry(key))?.filter(|entry| entry.operation() == Operation::Put)
+            let Some(entry) =
+                self.read_newest(bucket, |reader| reader.entry(key))?.filter(|entry| entry.operation() == Operation::Put)
             else {
                 return Ok(None);
             };

@@ -28,10 +28,6 @@ impl LiveRange {
         self.to.as_ref().map(|(bucket, key)| (*bucket, &**key))
     }
 
-    pub(crate) const fn is_all(&self) -> bool {
-        self.from.is_none() && self.to.is_none()
-    }
-
     /// No key can be in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.from().zip(self.to()).is_some_and(|(from, to)| from >= to)

@@ -79,8 +79,8 @@ impl Sorted {
             self.is_used.store(true, Ordering::Relaxed);
             self.is_kept.store(true, Ordering::Relaxed);
         }
-        let is_ready =
-            self.through.load(Ordering::Acquire) >= visible.0 || self.last.load(Ordering::Acquire) == entries.last_born().into();
+        let is_ready = self.through.load(Ordering::Acquire) >= visible.0
+            || self.last.load(Ordering::Acquire) == u64::from(entries.last_born());
         if is_ready || self.add(entries, published) {
             return None;
         }

@@ -24,7 +24,6 @@ pub(crate) struct Expired {
 
 impl Segment {
     /// Of the entries of `bucket`, those with a deadline of their own at or before `now`. Reads at most seven entries.
-    #[allow(dead_code, reason = "merges that pick by expiry ask for it")]
     pub(crate) fn expired(&self, bucket: BucketId, now: u64) -> Result<Expired> {
         let Some(section) = self.section(bucket).filter(|section| section.deadlines > 0 && section.first_deadline <= now) else {
             return Ok(Expired::default());

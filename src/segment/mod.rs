@@ -33,6 +33,7 @@ mod verify;
 
 pub(crate) use builder::{Builder, Summary};
 pub(crate) use cursor::{Cursor, CursorEntry};
+pub(crate) use directory::SectionInfo;
 pub(crate) use format::Identity;
 pub(crate) use reader::{Expected, Segment};
 

@@ -26,6 +26,8 @@ fn every_workload_gives_a_figure_with_what_it_was_measured_under() {
         "get",
         "get-miss",
         "scan",
+        "seek-10",
+        "seek-100",
         "overwrite",
         "cas",
         "mixed-50",
@@ -45,7 +47,7 @@ fn every_workload_gives_a_figure_with_what_it_was_measured_under() {
         assert_eq!(line["threads"], if alone { 1 } else { 2 }, "{line}");
     }
     let settled: Vec<&Json> = lines.iter().filter(|line| line["settled"] == true).map(|line| &line["workload"]).collect();
-    assert_eq!(settled, ["get", "get-miss", "scan", "overwrite"]);
+    assert_eq!(settled, ["get", "get-miss", "scan", "seek-10", "seek-100", "overwrite"]);
     assert_eq!(summary["raw_bytes"], 500 * 94);
     assert!(summary["disk_peak_bytes"].as_u64() >= summary["disk_bytes"].as_u64() && summary["heap_peak_bytes"].is_u64());
     assert_eq!(std::fs::read_dir(place.path("tmp")).unwrap().count(), 0);
@@ -54,10 +56,20 @@ fn every_workload_gives_a_figure_with_what_it_was_measured_under() {
 #[test]
 fn a_table_says_what_was_measured_and_a_histogram_how_it_is_spread() {
     let place = Bench::empty();
-    let answer = bench(&place, "--workload under-load,overwrite --passes 2 --durability sync --histogram --unsettled").ok();
+    let answer =
+        bench(&place, "--workload under-load,expire,overwrite --passes 2 --durability sync --histogram --unsettled").ok();
     let text = answer.text();
-    for part in ["500 keys of 25 bytes", "Durability: sync", "Not settled", "p99.9", "put-under-load", "up to", "###", "Memory:"]
-    {
+    for part in [
+        "500 keys of 25 bytes",
+        "Durability: sync",
+        "Not settled",
+        "p99.9",
+        "put-under-load",
+        "at its end",
+        "up to",
+        "###",
+        "Memory:",
+    ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     assert_eq!(answer.lines().iter().filter(|line| line.starts_with("overwrite") && !line.contains(':')).count(), 2);

@@ -82,6 +82,22 @@ fn a_key_without_a_value_is_not_found_and_it_is_said_why() {
 }
 
 #[test]
+fn at_answers_what_a_key_held_when_a_revision_was_the_newest() {
+    let bench = Bench::with_bucket();
+    for line in ["put b k one", "put b other x", "put b k two", "del b k", "put b other y"] {
+        bench.run(line).ok();
+    }
+    for (revision, value) in [(1, "one"), (2, "one"), (3, "two")] {
+        assert_eq!(bench.run(&format!("at b k --revision {revision}")).ok().text(), value);
+    }
+    bench.run("at b k --revision 4").fails(1, "k had no value");
+    assert_eq!(bench.run("at b other --revision 99 --json").ok().json()["revision"], 5);
+    bench.run("at b other --revision 1").fails(1, "other had no value");
+    bench.run("bucket edit b --history 1").ok();
+    bench.run("at b other --revision 3").fails(1, "next that can be asked for");
+}
+
+#[test]
 fn a_missing_bucket_is_not_found_by_every_verb() {
     let bench = Bench::with_bucket();
     for line in ["get x k", "put x k v", "del x k", "keys x", "history x k", "bucket info x", "bucket rm x"] {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use annals::testing::oracle::{Oracle, Write, matches};
+use annals::testing::oracle::{Commit, KeyWrite, Oracle, Write, matches};
 use annals::{BucketConfig, Error, ErrorKind, Operation, Options, Revision, Store};
 use tempfile::TempDir;
 
@@ -18,14 +18,15 @@ fn options() -> Options {
     Options::new().sizes(64 << 10, 64 << 10, 512).manual_jobs()
 }
 
-/// One change of a fixed history: key and write.
-fn change(number: usize) -> (String, Write) {
+/// One change of a fixed history.
+fn change(number: usize) -> Commit {
     let key = format!("key.{}", number % 7);
-    match number % 10 {
-        8 => (key, Write::Delete),
-        9 => (key, Write::Purge),
-        _ => (key, Write::Put(format!("value {number} {}", "x".repeat(number * 3)).into_bytes())),
-    }
+    let write = match number % 10 {
+        8 => Write::Delete,
+        9 => Write::Purge,
+        _ => Write::Put(format!("value {number} {}", "x".repeat(number * 3)).into_bytes()),
+    };
+    Commit::Write(KeyWrite::new("b", key, write))
 }
 
 fn config() -> BucketConfig {
@@ -35,10 +36,9 @@ fn config() -> BucketConfig {
 /// What the store holds after so many changes.
 fn oracle_after(changes: usize) -> Oracle {
     let mut oracle = Oracle::new();
-    oracle.create_bucket(&config()).unwrap();
+    oracle.apply(&Commit::Create(config()));
     for number in 0..changes {
-        let (key, write) = change(number);
-        oracle.apply("b", &key, &write, number as u64 + 1);
+        oracle.apply(&change(number));
     }
     oracle
 }
@@ -49,8 +49,7 @@ fn closed_store() -> Files {
     let store = options().open(directory.path().join("store")).unwrap();
     let bucket = store.create_bucket(config()).unwrap();
     for number in 0..COMMITS {
-        let (key, write) = change(number);
-        write.send(&bucket, &key).unwrap();
+        change(number).send(&store, &|_| Ok(bucket.clone()), None).unwrap();
         if number == COMMITS / 2 {
             store.flush().unwrap();
         }
@@ -66,8 +65,7 @@ fn running_store(log_file_len: u64) -> Files {
     let store = options().sizes(log_file_len, 64 << 10, 512).open(&path).unwrap();
     let bucket = store.create_bucket(config()).unwrap();
     for number in 0..COMMITS {
-        let (key, write) = change(number);
-        write.send(&bucket, &key).unwrap();
+        change(number).send(&store, &|_| Ok(bucket.clone()), None).unwrap();
     }
     files::read(&path)
 }
@@ -145,7 +143,7 @@ fn right_or_corrupt(store: &Store, oracle: &Oracle, what: &str) {
                 match (entry, expected.next()) {
                     (Ok(entry), Some((key, version))) => {
                         assert_eq!((entry.key().as_str(), entry.revision().get()), (key, version.revision), "{what}");
-                        assert_eq!(entry.value().to_vec(), version.value, "{what}");
+                        assert_eq!(**entry.value(), *version.value, "{what}");
                     }
                     (Ok(entry), None) => panic!("{what}: {entry:?} too many"),
                     (Err(error), _) => return is_typed(&error),
@@ -308,7 +306,7 @@ fn goes_on(bench: &Bench, store: Store, held: usize, what: &str) {
     let store = options().open(bench.directory.path().join("store")).unwrap_or_else(|error| panic!("{what}: {error:?}"));
     assert_eq!(store.recovery().torn, None, "{what}: a tail that was cut off is gone");
     let mut oracle = oracle_after(held);
-    oracle.apply("b", "key.0", &Write::Put(b"after".to_vec()), revision.get());
+    oracle.apply(&Commit::Write(KeyWrite::new("b", "key.0", Write::Put(b"after".to_vec()))));
     oracle.check(&store).unwrap_or_else(|mismatch| panic!("{what}, gone on: {mismatch}"));
 }
 
@@ -412,5 +410,5 @@ fn the_fixed_history_meets_every_operation() {
     for operation in [Operation::Put, Operation::Delete, Operation::Purge] {
         assert!(versions.contains(&operation), "{versions:?}");
     }
-    assert!(matches("key.*", &change(0).0));
+    assert!(matches("key.*", &change(0).key_writes()[0].key));
 }

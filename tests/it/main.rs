@@ -17,4 +17,5 @@ mod linear;
 mod machine;
 mod reads;
 mod refusals;
+mod space;
 mod writes;

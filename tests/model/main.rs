@@ -1,9 +1,11 @@
 //! Random programs against a plain model of what a store is.
 //!
 //! Strategy: a program is some 60 steps decoded from random bytes ([`Op::from_bytes`]): writes with and without conditions that hold or fail,
-//! reads of the present and the past, lists, iterators that are kept while everything moves on, buckets that come and go, flushes, merges,
-//! single steps of background work, syncs, closes and drops with a reopen. Few keys and tiny structures make steps meet and rare paths common.
-//! Durability and sizes vary from program to program.
+//! with and without times to live; batches, loads, tickets, touches; deletes and purges of patterns, markers and whole buckets; limits that
+//! are raised and lowered; a clock that goes on by exact spans, to deadlines and just short of them; reads of the present and the past, lists,
+//! iterators that are kept while everything moves on, buckets that come and go, flushes, merges, single steps of background work, syncs,
+//! closes and drops with a reopen. Few keys and tiny structures make steps meet and rare paths common. Durability, sizes and the place of
+//! the files vary from program to program.
 //!
 //! Invariant: after every step the store's answer, and at every reopen, merge and end all that it shows, equals the oracle's.
 //!
@@ -11,11 +13,13 @@
 //! `ANNALS_MODEL_SEED` chooses others.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod found;
+
 use std::path::Path;
 use std::time::Duration;
 
 use annals::Durability;
-use annals::testing::ops::{Change, Op, Payload};
+use annals::testing::ops::{Change, Op, Payload, STEP_LEN, Target, Ttl};
 use annals::testing::world::{Setup, World, run};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -23,8 +27,6 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 
 const PROGRAMS_DEFAULT: u32 = 2_000;
 const STEPS_MAX: usize = 90;
-/// As many bytes as the longest step takes.
-const STEP_LEN: usize = 7;
 
 fn number_from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
@@ -34,10 +36,6 @@ fn number_from_environment(name: &str, default: u64) -> u64 {
 fn directory() -> tempfile::TempDir {
     let shared_memory = Path::new("/dev/shm");
     if shared_memory.is_dir() { tempfile::tempdir_in(shared_memory).unwrap() } else { tempfile::tempdir().unwrap() }
-}
-
-fn setup(directory: &Path, durability: Durability, sizes: (u64, u64, u32)) -> Setup {
-    Setup { directory: directory.join("store"), env: None, durability, sizes }
 }
 
 fn durabilities() -> impl Strategy<Value = Durability> {
@@ -67,9 +65,15 @@ fn random_programs_answer_as_the_model_does() {
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes));
-    let outcome = runner.run(&(steps(), durabilities(), sizes()), |(ops, durability, sizes)| {
+    let programs = (steps(), durabilities(), sizes(), prop::bool::weighted(0.25));
+    let outcome = runner.run(&programs, |(ops, durability, sizes, on_files)| {
         let directory = directory();
-        run(&ops, setup(directory.path(), durability, sizes)).map_err(|mismatch| TestCaseError::fail(mismatch.0))
+        let setup = if on_files {
+            Setup::on_files(directory.path().join("store"), durability, sizes)
+        } else {
+            Setup::in_memory(durability, sizes)
+        };
+        run(&ops, setup).map_err(|mismatch| TestCaseError::fail(mismatch.0))
     });
     outcome.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
 }
@@ -82,15 +86,17 @@ fn a_long_program_runs_on_one_store() {
     let ops = Op::program(&bytes);
     assert!(ops.len() > 2_000);
     let directory = directory();
-    run(&ops, setup(directory.path(), Durability::Sync, (8 << 10, 4 << 10, 512))).unwrap();
+    run(&ops, Setup::on_files(directory.path().join("store"), Durability::Sync, (8 << 10, 4 << 10, 512))).unwrap();
 }
 
 /// A model that never objects proves nothing: a store whose content was changed behind its back must be told apart.
 #[test]
 fn the_model_notices_a_write_that_it_was_not_told_of() {
-    let directory = directory();
-    let mut world = World::create(setup(directory.path(), Durability::OsCache, (8 << 10, 4 << 10, 512))).unwrap();
-    let put = |tag| Op::Write { bucket: 0, key: 1, change: Change::Put(Payload { len: 8, tag }) };
+    let mut world = World::create(Setup::in_memory(Durability::OsCache, (8 << 10, 4 << 10, 512))).unwrap();
+    let put = |tag| {
+        let change = Change::Put(Payload { len: 8, tag });
+        Op::Write { target: Target { bucket: 0, key: 1, change, ttl: Ttl(None) }, synced: false }
+    };
     world.apply(&put(1)).unwrap();
     world.check().unwrap();
     world.store().bucket("b").unwrap().put("a.b", "behind its back").unwrap();

@@ -55,7 +55,7 @@ fn refused_or_a_prefix(start: &Start, level: Level, path: &Path, bytes: &[u8], f
             let shown = Shown::read(&store).unwrap();
             world.ledger.gaps = level != Sync;
             world.ledger.forget_handed();
-            world.ledger.resolve(&shown, floor).unwrap_or_else(|mismatch| panic!("{what}: {mismatch}"));
+            world.ledger.resolve(&shown, floor, store.store_time()).unwrap_or_else(|mismatch| panic!("{what}: {mismatch}"));
             store.verify().unwrap_or_else(|error| panic!("{what}: {error:?}"));
             false
         }
@@ -220,7 +220,7 @@ fn a_directory_edited_at_random_never_answers_wrong() {
                 harmless += 1;
                 // What the log held may be cut where nothing proves that it was durable; what is in segments may not.
                 world.ledger.forget_handed();
-                world.ledger.resolve(&shown, 0).unwrap_or_else(|mismatch| panic!("{what}: {mismatch}"));
+                world.ledger.resolve(&shown, 0, 0).unwrap_or_else(|mismatch| panic!("{what}: {mismatch}"));
             }
             Err(error) => {
                 refused += 1;

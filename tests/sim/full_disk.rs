@@ -1,10 +1,9 @@
 //! Disks that fill up, and what happens when there is space again.
 
 use annals::testing::disk::CrashPolicy;
-use annals::testing::oracle::Write;
+use annals::testing::oracle::{Answer, Commit, KeyWrite, Write};
 use annals::{ErrorKind, Outcome};
 
-use crate::ledger::Action;
 use crate::script::Level::{OsCache, Periodic, Sync};
 use crate::script::Step::{Bucket, Close, CutInPut, Flush, Kill, Look, Open, Put};
 use crate::script::{STORE, Step};
@@ -29,9 +28,10 @@ fn a_full_disk_refuses_writes_until_there_is_space_again() {
                     let (key, value) = (["a", "c", "d"][round % 3], world.value(1500));
                     match store.bucket("b").unwrap().put(key, &value) {
                         Ok(revision) => {
-                            let action = Action::Write { bucket: "b".into(), key: key.into(), write: Write::Put(value) };
+                            let action = Commit::Write(KeyWrite::new("b", key, Write::Put(value)));
+                            let answer = Answer::Revisions(vec![revision.get()]);
                             world.ledger.gaps = true;
-                            world.ledger.acked(action, revision.get(), store.status().unwrap().last_commit.get()).unwrap();
+                            world.ledger.acked(action, &answer, store.status().unwrap().last_commit.get()).unwrap();
                         }
                         Err(error) => {
                             assert_eq!(error.kind(), ErrorKind::NoSpace, "{what}, round {round}: {error:?}");

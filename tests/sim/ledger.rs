@@ -8,22 +8,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use annals::testing::oracle::{Checked, Mismatch, Oracle, Write};
+use annals::testing::oracle::{Answer, Checked, Commit, Mismatch, Oracle, same};
 use annals::{BucketConfig, Operation, Store};
-
-/// A commit, as the script asked for it.
-#[derive(Clone, Debug)]
-pub(crate) enum Action {
-    Create(BucketConfig),
-    Remove(String),
-    Write { bucket: String, key: String, write: Write },
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    pub(crate) action: Action,
-    /// Of a write: the one it was answered, or the one it burned.
-    pub(crate) revision: u64,
+    pub(crate) action: Commit,
+    /// By bucket: the first revision that it was answered, or that it burned.
+    firsts: Vec<(String, u64)>,
+    /// Store time, about.
+    at: u64,
     /// Else the outcome is unknown.
     pub(crate) acked: bool,
     /// The commit number, if it was acknowledged.
@@ -39,19 +33,23 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn apply(&mut self, attempt: &Attempt, id: u64) {
-        match &attempt.action {
-            Action::Create(config) => {
-                if self.oracle.create_bucket(config).is_ok() {
-                    self.ids.entry(config.name().to_owned()).or_insert(id);
-                }
+    fn apply(&mut self, attempt: &Attempt, id: u64) -> Answer {
+        self.oracle.pass_to(attempt.at);
+        for (name, first) in &attempt.firsts {
+            if let Some(bucket) = self.oracle.buckets.get_mut(name) {
+                bucket.last_revision = first - 1;
             }
-            Action::Remove(name) => {
-                let _ = self.oracle.delete_bucket(name);
+        }
+        match &attempt.action {
+            Commit::Create(config) => {
+                self.ids.entry(config.name().to_owned()).or_insert(id);
+            }
+            Commit::Remove(name) => {
                 self.ids.remove(name);
             }
-            Action::Write { bucket, key, write } => self.oracle.apply(bucket, key, write, attempt.revision),
+            _ => {}
         }
+        self.oracle.apply(&attempt.action)
     }
 }
 
@@ -103,7 +101,7 @@ impl Shown {
                             key == shown_key
                                 && version.revision == *revision
                                 && version.operation == *operation
-                                && version.value == *value
+                                && *version.value == **value
                         })
                 }
             })
@@ -160,45 +158,62 @@ impl Ledger {
         last.max(self.used.get(bucket).copied().unwrap_or(0)) + 1
     }
 
-    /// A commit was acknowledged; a write with its revision.
-    pub(crate) fn acked(&mut self, action: Action, revision: u64, commit: u64) -> Checked {
+    /// It is `now` in the store.
+    pub(crate) fn pass_to(&mut self, now: u64) {
+        self.live.oracle.pass_to(now);
+    }
+
+    /// A commit was acknowledged, with this answer.
+    pub(crate) fn acked(&mut self, action: Commit, answer: &Answer, commit: u64) -> Checked {
         let id = self.live.next_id;
         self.live.next_id += 1;
-        if let Action::Write { bucket, .. } = &action {
+        let firsts = action.first_revisions(answer);
+        for (bucket, first) in &firsts {
             let due = self.next_revision(bucket);
-            if revision != due && !self.gaps {
-                return Err(Mismatch::new(format!("revision {revision} where {due} was next")));
+            if *first != due && !(self.gaps && *first > due) {
+                return Err(Mismatch::new(format!("revision {first} where {due} was next")));
             }
             let identity = self.live.ids.get(bucket).copied().unwrap_or(0);
-            let handed = self.handed.entry(identity).or_default();
-            if revision <= *handed {
-                return Err(Mismatch::new(format!("revision {revision} was given out again: {handed} was seen before")));
+            let handed = self.handed.get(&identity).copied().unwrap_or(0);
+            if *first <= handed {
+                return Err(Mismatch::new(format!("revision {first} was given out again: {handed} was seen before")));
             }
-            *handed = revision;
-            let used = self.used.entry(bucket.clone()).or_default();
-            *used = (*used).max(revision);
         }
         self.forget_numbers(&action);
-        let attempt = Attempt { action, revision, acked: true, commit };
-        self.live.apply(&attempt, id);
+        let attempt = Attempt { action, firsts, at: self.live.oracle.now(), acked: true, commit };
+        let due = self.live.apply(&attempt, id);
+        same("answer", answer, &due)?;
+        for (bucket, _) in &attempt.firsts {
+            let last = self.live.oracle.buckets.get(bucket).map_or(0, |bucket| bucket.last_revision);
+            let identity = self.live.ids.get(bucket).copied().unwrap_or(0);
+            self.handed.insert(identity, last);
+            let used = self.used.entry(bucket.clone()).or_default();
+            *used = (*used).max(last);
+        }
         self.attempts.push(attempt);
         Ok(())
     }
 
     /// A commit failed and may be there after the next open.
-    pub(crate) fn unknown(&mut self, action: Action) {
-        self.live.next_id += 1;
-        let mut revision = 0;
-        if let Action::Write { bucket, .. } = &action {
-            revision = self.next_revision(bucket);
-            self.used.insert(bucket.clone(), revision);
+    pub(crate) fn unknown(&mut self, action: Commit) {
+        let mut after = self.live.oracle.clone();
+        after.apply(&action);
+        let mut firsts = Vec::new();
+        for (name, bucket) in &self.live.oracle.buckets {
+            let taken = after.buckets.get(name).map_or(0, |after| after.last_revision - bucket.last_revision);
+            if taken > 0 {
+                let first = self.next_revision(name);
+                firsts.push((name.clone(), first));
+                self.used.insert(name.clone(), first + taken - 1);
+            }
         }
-        self.attempts.push(Attempt { action, revision, acked: false, commit: 0 });
+        self.live.next_id += 1;
+        self.attempts.push(Attempt { action, firsts, at: self.live.oracle.now(), acked: false, commit: 0 });
         self.gaps = true;
     }
 
-    fn forget_numbers(&mut self, action: &Action) {
-        if let Action::Create(config) = action
+    fn forget_numbers(&mut self, action: &Commit) {
+        if let Commit::Create(config) = action
             && !self.live.oracle.buckets.contains_key(config.name())
         {
             self.used.remove(config.name());
@@ -208,11 +223,8 @@ impl Ledger {
     /// Of the acknowledged ones that are not known to be durable.
     pub(crate) fn unsynced_bytes(&self) -> u64 {
         let unsynced = self.attempts.iter().skip(self.durable).filter(|attempt| attempt.acked);
-        let lens = unsynced.map(|attempt| match &attempt.action {
-            Action::Write { write: Write::Put(value) | Write::Create(value) | Write::Update(value, _), .. } => value.len() as u64,
-            _ => 0,
-        });
-        lens.sum()
+        let writes = unsynced.flat_map(|attempt| attempt.action.key_writes());
+        writes.map(|write| write.write.value().map_or(0, |value| value.len() as u64)).sum()
     }
 
     /// Everything acknowledged so far is durable.
@@ -228,20 +240,27 @@ impl Ledger {
 
     /// Finds a prefix that explains what is shown, which then is the state of things. `floor`: of the acknowledged ones
     /// among the first so many attempts none may be missing.
-    pub(crate) fn resolve(&mut self, shown: &Shown, floor: usize) -> Checked {
+    pub(crate) fn resolve(&mut self, shown: &Shown, floor: usize, now: u64) -> Checked {
+        let passed = |state: &State| {
+            let mut state = state.clone();
+            state.oracle.pass_to(now);
+            state
+        };
         let required = self.attempts[..floor].iter().rposition(|attempt| attempt.acked).map_or(0, |last| last + 1);
         let first_id = self.live.next_id - self.attempts.len() as u64;
         let mut candidates = vec![self.base.clone()];
         let mut found = None;
         for count in 0..=self.attempts.len() {
             if count >= required
-                && let Some(state) = candidates.iter().find(|state| shown.fits(state, self.gaps))
+                && let Some(state) = candidates.iter().map(passed).find(|state| shown.fits(state, self.gaps))
             {
-                found = Some(state.clone());
+                found = Some(state);
             }
             let Some(attempt) = self.attempts.get(count) else { break };
             let without = if attempt.acked { Vec::new() } else { candidates.clone() };
-            candidates.iter_mut().for_each(|state| state.apply(attempt, first_id + count as u64));
+            candidates.iter_mut().for_each(|state| {
+                state.apply(attempt, first_id + count as u64);
+            });
             candidates.extend(without);
             if candidates.len() > CANDIDATES_MAX {
                 return Err(Mismatch::new("the script has too many commits of unknown outcome"));
@@ -275,6 +294,7 @@ impl Ledger {
         if self.gaps {
             self.live.oracle.allow_gap();
         }
+        self.pass_to(store.store_time());
         self.live.oracle.check(store)
     }
 
@@ -290,17 +310,7 @@ impl Ledger {
         text.push_str("\n  tried:");
         for (index, attempt) in self.attempts.iter().enumerate() {
             let sign = if attempt.acked { "ok" } else { "??" };
-            let _ = match &attempt.action {
-                Action::Create(config) => write!(text, " {index}:{sign} create {}", config.name()),
-                Action::Remove(name) => write!(text, " {index}:{sign} remove {name}"),
-                Action::Write { bucket, key, write } => {
-                    let value = match write {
-                        Write::Put(value) | Write::Create(value) | Write::Update(value, _) => head(value),
-                        _ => String::new(),
-                    };
-                    write!(text, " {index}:{sign} {bucket}/{key}@{} {:?}({value})", attempt.revision, write.operation())
-                }
-            };
+            let _ = write!(text, " {index}:{sign} {}{:?}", describe(&attempt.action), attempt.firsts);
         }
         text
     }
@@ -315,18 +325,28 @@ impl Ledger {
     /// Every value that the key may have had since the last checked open, or none.
     pub(crate) fn values_of(&self, bucket: &str, key: &str) -> Vec<Option<Vec<u8>>> {
         let before = self.base.oracle.buckets.get(bucket).and_then(|bucket| bucket.newest(key));
-        let mut values = vec![before.filter(|version| version.operation == Operation::Put).map(|version| version.value.clone())];
-        for attempt in &self.attempts {
-            if let Action::Write { bucket: to, key: of, write } = &attempt.action
-                && to == bucket
-                && of == key
-            {
-                values.push(match write {
-                    Write::Put(value) | Write::Create(value) | Write::Update(value, _) => Some(value.clone()),
-                    _ => None,
-                });
+        let mut values = vec![before.filter(|version| version.operation == Operation::Put).map(|version| version.value.to_vec())];
+        for write in self.attempts.iter().flat_map(|attempt| attempt.action.key_writes()) {
+            if write.bucket == bucket && write.key == key {
+                values.push(write.write.value().map(<[u8]>::to_vec));
             }
         }
         values
     }
+}
+
+/// A commit in a few words.
+pub(crate) fn describe(commit: &Commit) -> String {
+    let mut text = match commit {
+        Commit::Write(_) => "write".to_owned(),
+        Commit::Submit(_) => "submit".to_owned(),
+        Commit::Batch(_) => "batch".to_owned(),
+        Commit::Load { .. } => "load".to_owned(),
+        other => format!("{other:?}"),
+    };
+    for write in commit.key_writes() {
+        let value = write.write.value().map_or_else(String::new, head);
+        let _ = write!(text, " {}/{} {:?}({value})", write.bucket, write.key, write.write.operation());
+    }
+    text
 }

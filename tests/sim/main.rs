@@ -1,7 +1,7 @@
 //! Exhaustive small cases: about forty scripts of a store's life on the simulated disk, each with a crash and with every
 //! fault at every call that it makes to the file system. One thread, no luck: the same cases in every run.
 //!
-//! - `script`: what a scenario is made of; `scenarios`: the scenarios.
+//! - `script`: what a scenario is made of; `scenarios`: the scenarios; `changes`: those of what the log knows beyond single writes.
 //! - `world`: one run of one of them; `ledger`: what was tried, and whether what is there afterwards can have come from it.
 //! - `sweep`: the cases (crash at call i under every policy; crash in the recovery after it; fault at call i, once and
 //!   sticky, then left, killed or cut off; the script stopped after each step), and what must hold after each: a prefix
@@ -46,6 +46,7 @@
 //! time, watches and threads.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod changes;
 mod damage;
 mod full_disk;
 mod ledger;

@@ -3,10 +3,10 @@
 use annals::testing::disk::CrashPolicy;
 
 use crate::script::Step::{
-    Bucket, Close, Create, Cut, CutInPut, Delete, DeleteStale, Drop, DropBucket, Flush, Jobs, Kill, Look, MergeAll, Open,
-    OpenAgain, Purge, Put, Sync, Update, UpdateStale, Verify,
+    Bucket, Close, Compact, Create, Cut, CutInPut, Delete, DeleteStale, Drop, DropBucket, Flush, Jobs, Kill, Look, MergeAll,
+    Open, OpenAgain, Purge, Put, Sync, Update, UpdateStale, Verify,
 };
-use crate::script::{ALL, CROWDED, ONE, Scenario, Step, TWO, VALUE_LEN_MAX, WEAK, scenario};
+use crate::script::{ALL, CROWDED, ONE, SLICED, Scenario, Step, TWO, VALUE_LEN_MAX, WEAK, scenario};
 use crate::sweep::sweep;
 
 /// So many puts of that size over three keys.
@@ -133,6 +133,39 @@ scenarios! {
         let mixed = [Put("b", "a", 30), Put("c", "a", 30), Flush, Put("b", "a", 30), Delete("c", "a"),
             Put("c", "x", 5), Flush, Look];
         scenario(name, levels, steps(&[&[Open], &mixed])).after(vec![Open, Bucket("b", 2), Bucket("c", 1), Close])
+    };
+}
+
+/// Puts of 100 bytes over these keys.
+fn spread(keys: &[&'static str]) -> Vec<Step> {
+    keys.iter().map(|key| Put("b", key, 100)).collect()
+}
+
+// Merges by slices, in files of about an entry each.
+scenarios! {
+    flush_into_several_files: SLICED, |name, levels| {
+        let keys = spread(&["a", "b", "c", "d", "e", "f"]);
+        scenario(name, levels, steps(&[&[Open], &keys, &[Flush, Look, Put("b", "c", 9)]])).after(steps(&[&fresh(2), &[Close]]))
+    };
+    merge_slice_by_slice: SLICED, |name, levels| {
+        let (all, some) = (spread(&["a", "b", "c", "d", "e", "f", "g", "h"]), spread(&["b", "d", "f", "h"]));
+        let setup = steps(&[&fresh(2), &all, &[Flush], &some, &[Flush], &some, &[Delete("b", "d"), Close]]);
+        scenario(name, levels, vec![Open, Jobs, Look, Put("b", "a", 9)]).after(setup)
+    };
+    compact_slice_by_slice: SLICED, |name, levels| {
+        let (all, some) = (spread(&["a", "b", "c", "d", "e", "f"]), spread(&["b", "d"]));
+        let setup = steps(&[&fresh(1), &all, &[Flush], &some, &[Purge("b", "c"), Close]]);
+        scenario(name, levels, vec![Open, Put("b", "x", 9), Compact, Look, Delete("b", "a"), Compact, Close]).after(setup)
+    };
+    move_what_lies_over_nothing: SLICED, |name, levels| {
+        let (low, high) = (spread(&["a", "b", "c"]), spread(&["d", "e", "f"]));
+        let setup = steps(&[&fresh(2), &low, &[Flush], &[Close]]);
+        scenario(name, levels, steps(&[&[Open], &high, &[Flush, Jobs, Look, Put("b", "e", 9), Flush, Jobs]])).after(setup)
+    };
+    drop_what_is_dead_unread: SLICED, |name, levels| {
+        let keys = spread(&["a", "b", "c", "d"]);
+        let setup = steps(&[&fresh(2), &[Bucket("c", 1), Put("c", "k", 100)], &keys, &[Flush], &keys, &[Close]]);
+        scenario(name, levels, vec![Open, DropBucket("b"), Flush, Jobs, Look, Put("c", "k", 5), Close]).after(setup)
     };
 }
 

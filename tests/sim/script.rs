@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals::testing::disk::{CrashPolicy, SimDisk};
-use annals::{Durability, Options};
+use annals::{BucketConfig, Durability, Options};
 
 /// Where the store lives on every simulated disk.
 pub(crate) const STORE: &str = "/store";
@@ -15,6 +15,9 @@ pub(crate) const LOG_LEN: u64 = 8 << 10;
 const MEMTABLE_LEN: u64 = 16 << 10;
 const CROWDED_MEMTABLE_LEN: u64 = 600;
 const BLOCK_LEN: u32 = 64;
+const SEGMENT_LEN: u64 = 64 << 20;
+/// About one entry of a hundred bytes with what a file has beside it.
+const SLICED_SEGMENT_LEN: u64 = 400;
 /// The limit of unsynced bytes at `Periodic`.
 pub(crate) const PERIODIC_BYTES: u64 = 4096;
 
@@ -26,9 +29,11 @@ pub(crate) enum Level {
     OsCache,
     /// `OsCache` with memtables that are full long before their log file is: the log is ended with room left in it.
     Crowded,
+    /// `OsCache` with files so short that a flush makes several and a merge takes one slice after the other.
+    Sliced,
 }
 
-use Level::{Crowded, OsCache, Periodic, Sync};
+use Level::{Crowded, OsCache, Periodic, Sliced, Sync};
 
 /// Where the level makes no difference.
 pub(crate) const ONE: &[Level] = &[Sync];
@@ -36,6 +41,8 @@ pub(crate) const TWO: &[Level] = &[Sync, OsCache];
 pub(crate) const ALL: &[Level] = &[Sync, Periodic, OsCache];
 /// Where it is the memtable that ends a generation.
 pub(crate) const CROWDED: &[Level] = &[Crowded];
+/// Where it is about merges by slices.
+pub(crate) const SLICED: &[Level] = &[Sliced];
 /// Where it is only of interest below `Sync`.
 pub(crate) const WEAK: &[Level] = &[Periodic, OsCache];
 
@@ -44,9 +51,10 @@ impl Level {
         let durability = match self {
             Sync => Durability::Sync,
             Periodic => Durability::Periodic { delay: Duration::from_millis(100), bytes: PERIODIC_BYTES },
-            OsCache | Crowded => Durability::OsCache,
+            OsCache | Crowded | Sliced => Durability::OsCache,
         };
         let memtable_len = if self == Crowded { CROWDED_MEMTABLE_LEN } else { MEMTABLE_LEN };
+        let segment_len = if self == Sliced { SLICED_SEGMENT_LEN } else { SEGMENT_LEN };
         Options::new()
             .env(disk.env())
             .durability(durability)
@@ -54,6 +62,7 @@ impl Level {
             .memory_budget(64 << 10)
             .max_value_size(VALUE_LEN_MAX as u64)
             .sizes(LOG_LEN, memtable_len, BLOCK_LEN)
+            .segment_size(segment_len)
     }
 }
 
@@ -76,8 +85,27 @@ pub(crate) enum Step {
     DeleteStale(&'static str, &'static str),
     Purge(&'static str, &'static str),
     DropBucket(&'static str),
+    Make(BucketConfig),
+    Edit(BucketConfig),
+    /// A put with a time to live in milliseconds.
+    PutFor(&'static str, &'static str, usize, u64),
+    Touch(&'static str, &'static str, u64),
+    /// A put whose ticket nobody waits for.
+    Submit(&'static str, &'static str, usize),
+    /// Bucket, key, what.
+    Batch(Vec<(&'static str, &'static str, Part)>),
+    /// So many values of so many bytes.
+    Load(&'static str, usize, usize),
+    DeleteMatching(&'static str, &'static str),
+    PurgeMatching(&'static str, &'static str),
+    PurgeAll(&'static str),
+    /// With the age in milliseconds.
+    PurgeDeletes(&'static str, u64),
+    /// So many milliseconds pass.
+    Wait(u64),
     Flush,
     MergeAll,
+    Compact,
     /// Background work until there is none.
     Jobs,
     Sync,
@@ -94,6 +122,23 @@ pub(crate) enum Step {
     Cut(CrashPolicy),
     /// The power is cut in the next call but so many of a put of so many bytes.
     CutInPut(CrashPolicy, u64, usize),
+}
+
+/// One operation of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    Put(usize),
+    /// With a time to live in milliseconds.
+    PutFor(usize, u64),
+    Create(usize),
+    /// With the right revision.
+    Update(usize),
+    Delete,
+    Purge,
+    /// With the right revision.
+    Check,
+    /// With a wrong one.
+    CheckStale,
 }
 
 /// A script and where it is run.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use annals::testing::disk::{CrashPolicy, Fault, Injection};
-use annals::testing::oracle::{Checked, Mismatch, Write};
+use annals::testing::oracle::{Answer, Checked, Commit, Mismatch, Write};
 use annals::{BucketConfig, ErrorKind};
 
 use crate::script::{Level, STORE, Scenario};
@@ -406,8 +406,8 @@ impl World {
         if self.ledger.live.oracle.buckets.contains_key(name) {
             return Ok(());
         }
-        let action = crate::ledger::Action::Create(BucketConfig::new(name));
-        self.ledger.acked(action, 0, store.status()?.last_commit.get())
+        self.ledger.pass_to(store.store_time());
+        self.ledger.acked(Commit::Create(BucketConfig::new(name)), &Answer::Done, store.status()?.last_commit.get())
     }
 
     fn put(&mut self, bucket: &str, key: &str) -> Checked {

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use annals::testing::disk::{CrashPolicy, Fault, Injection, SimDisk, Snapshot};
-use annals::testing::oracle::{Checked, Mismatch, Refusal, Write, check_refusal};
+use annals::testing::oracle::{Checked, Commit, KeyWrite, Mismatch, Refusal, Write, check_refusal};
 use annals::{BucketConfig, Error, ErrorKind, Outcome, Store};
 
-use crate::ledger::{Action, Ledger, Shown};
-use crate::script::{Level, PERIODIC_BYTES, STORE, Step, VALUE_LEN_MAX};
+use crate::ledger::{Ledger, Shown, describe};
+use crate::script::{Level, PERIODIC_BYTES, Part, STORE, Step, VALUE_LEN_MAX};
+
+/// In nanoseconds.
+const MILLISECOND: u64 = 1_000_000;
 
 /// How a life of the store ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,9 +222,39 @@ impl World {
                 self.write(bucket, key, Write::DeleteExpecting(revision))
             }
             Step::Purge(bucket, key) => self.write(bucket, key, Write::Purge),
-            Step::DropBucket(name) => self.delete_bucket(name),
+            Step::DropBucket(name) => self.commit(Commit::Remove(name.to_owned())),
+            Step::Make(ref config) => self.commit(Commit::Create(config.clone())),
+            Step::Edit(ref config) => self.commit(Commit::Edit(config.clone())),
+            Step::PutFor(bucket, key, len, ttl) => {
+                let value = self.value(len);
+                self.commit(Commit::Write(lasting(ttl, KeyWrite::new(bucket, key, Write::Put(value)))))
+            }
+            Step::Touch(bucket, key, ttl) => {
+                self.commit(Commit::Touch { bucket: bucket.to_owned(), key: key.to_owned(), ttl: ttl * MILLISECOND })
+            }
+            Step::Submit(bucket, key, len) => {
+                let value = self.value(len);
+                self.commit(Commit::Submit(KeyWrite::new(bucket, key, Write::Put(value))))
+            }
+            Step::Batch(ref parts) => {
+                let writes = parts.iter().map(|(bucket, key, part)| self.part(bucket, key, *part)).collect();
+                self.commit(Commit::Batch(writes))
+            }
+            Step::Load(bucket, count, len) => {
+                let values = (0..count).map(|number| (format!("load.{number}"), self.value(len))).collect();
+                self.commit(Commit::Load { bucket: bucket.to_owned(), values })
+            }
+            Step::DeleteMatching(bucket, pattern) => self.matching(bucket, pattern, false),
+            Step::PurgeMatching(bucket, pattern) => self.matching(bucket, pattern, true),
+            Step::PurgeAll(bucket) => self.commit(Commit::PurgeAll(bucket.to_owned())),
+            Step::PurgeDeletes(bucket, age) => self.commit(Commit::PurgeDeletes(bucket.to_owned(), age * MILLISECOND)),
+            Step::Wait(span) => {
+                self.disk.clock().advance(span * MILLISECOND);
+                Ok(())
+            }
             Step::Flush => self.call("flush", |store| store.flush()),
             Step::MergeAll => self.call("merge_all", |store| store.merge_all()),
+            Step::Compact => self.call("compact", |store| store.compact()),
             Step::Jobs => self.call("jobs", |store| {
                 while store.step()? {}
                 Ok(())
@@ -274,13 +307,32 @@ impl World {
         text.bytes().chain((0..=u8::MAX).cycle()).take(len).collect()
     }
 
+    fn matching(&mut self, bucket: &str, pattern: &str, purge: bool) -> Checked {
+        self.commit(Commit::Matching { bucket: bucket.to_owned(), pattern: pattern.to_owned(), purge })
+    }
+
+    fn part(&mut self, bucket: &str, key: &str, part: Part) -> KeyWrite {
+        let newest = self.newest(bucket, key);
+        let write = match part {
+            Part::Put(len) | Part::PutFor(len, _) => Write::Put(self.value(len)),
+            Part::Create(len) => Write::Create(self.value(len)),
+            Part::Update(len) => Write::Update(self.value(len), newest),
+            Part::Delete => Write::Delete,
+            Part::Purge => Write::Purge,
+            Part::Check => Write::Check(newest),
+            Part::CheckStale => Write::Check(newest + 1),
+        };
+        let ttl = if let Part::PutFor(_, ttl) = part { ttl } else { 0 };
+        lasting(ttl, KeyWrite::new(bucket, key, write))
+    }
+
     fn newest(&self, bucket: &str, key: &str) -> u64 {
         let bucket = self.ledger.live.oracle.buckets.get(bucket);
         bucket.and_then(|bucket| bucket.newest(key)).map_or(0, |version| version.revision)
     }
 
     /// An error of a commit: refused, or unknown from now on.
-    fn failed(&mut self, what: &str, error: &Error, action: Action) -> Checked {
+    fn failed(&mut self, what: &str, error: &Error, action: Commit) -> Checked {
         self.tolerate(what, error)?;
         // Who would have heard "not applied" is gone with the machine.
         if error.outcome() == Outcome::Indeterminate || self.disk.crashed() {
@@ -301,52 +353,28 @@ impl World {
     }
 
     pub(crate) fn write(&mut self, bucket: &str, key: &str, write: Write) -> Checked {
-        let Some(store) = self.store.clone() else { return Ok(()) };
-        let expected = self.ledger.live.oracle.expected(bucket, key, &write);
-        let what = format!("{:?} {bucket}/{key}", write.operation());
-        let answer = store.bucket(bucket).and_then(|handle| write.send(&handle, key));
-        let action = Action::Write { bucket: bucket.to_owned(), key: key.to_owned(), write };
-        match (expected, answer) {
-            (Ok(_), Ok(revision)) => {
-                self.note(format!("{what} -> {revision}"));
-                self.ledger.gaps |= self.is_faulted();
-                self.ledger.acked(action, revision.get(), store.status()?.last_commit.get())
-            }
-            (Ok(_), Err(error)) => self.failed(&what, &error, action),
-            (Err(refusal), Err(error)) => self.is_due(&what, refusal, &error).map(|_| ()),
-            (Err(refusal), Ok(revision)) => Err(Mismatch::new(format!("{what} answered {revision} where {refusal:?} was due"))),
-        }
+        self.commit(Commit::Write(KeyWrite::new(bucket, key, write)))
     }
 
     pub(crate) fn create_bucket(&mut self, config: &BucketConfig) -> Checked {
-        let Some(store) = self.store.clone() else { return Ok(()) };
-        let what = format!("create bucket {}", config.name());
-        let exists = self.ledger.live.oracle.buckets.contains_key(config.name());
-        let expected = self.ledger.live.oracle.clone().create_bucket(config);
-        match (expected, store.create_bucket(config.clone())) {
-            (Ok(()), Ok(_)) if exists => Ok(()),
-            (Ok(()), Ok(_)) => {
-                self.note(format!("{what} -> ok"));
-                self.ledger.acked(Action::Create(config.clone()), 0, store.status()?.last_commit.get())
-            }
-            (Ok(()), Err(error)) => self.failed(&what, &error, Action::Create(config.clone())),
-            (Err(refusal), Err(error)) => self.is_due(&what, refusal, &error).map(|_| ()),
-            (Err(refusal), Ok(_)) => Err(Mismatch::new(format!("{what} succeeded where {refusal:?} was due"))),
-        }
+        self.commit(Commit::Create(config.clone()))
     }
 
-    fn delete_bucket(&mut self, name: &str) -> Checked {
+    /// Does it, and takes over what came of it.
+    pub(crate) fn commit(&mut self, commit: Commit) -> Checked {
         let Some(store) = self.store.clone() else { return Ok(()) };
-        let what = format!("delete bucket {name}");
-        let expected = self.ledger.live.oracle.clone().delete_bucket(name);
-        match (expected, store.delete_bucket(name)) {
-            (Ok(()), Ok(())) => {
-                self.note(format!("{what} -> ok"));
-                self.ledger.acked(Action::Remove(name.to_owned()), 0, store.status()?.last_commit.get())
+        self.ledger.pass_to(store.store_time());
+        let expected = self.ledger.live.oracle.expected(&commit);
+        let what = describe(&commit);
+        match (expected, commit.send(&store, &|name| store.bucket(name), None)) {
+            (Ok(()), Ok(answer)) => {
+                self.note(format!("{what} -> {answer:?}"));
+                self.ledger.gaps |= self.is_faulted();
+                self.ledger.acked(commit, &answer, store.status()?.last_commit.get())
             }
-            (Ok(()), Err(error)) => self.failed(&what, &error, Action::Remove(name.to_owned())),
+            (Ok(()), Err(error)) => self.failed(&what, &error, commit),
             (Err(refusal), Err(error)) => self.is_due(&what, refusal, &error).map(|_| ()),
-            (Err(refusal), Ok(())) => Err(Mismatch::new(format!("{what} succeeded where {refusal:?} was due"))),
+            (Err(refusal), Ok(answer)) => Err(Mismatch::new(format!("{what} answered {answer:?} where {refusal:?} was due"))),
         }
     }
 
@@ -415,7 +443,7 @@ impl World {
             End::Left | End::Killed => self.ledger.attempts.len(),
         };
         self.ledger.gaps |= self.disk.fired() > 0 || self.end != End::Left && self.level != Level::Sync;
-        self.ledger.resolve(&shown, floor)?;
+        self.ledger.resolve(&shown, floor, store.store_time())?;
         // From here on this process's own number is what counts.
         self.ledger.gaps = false;
         self.sync_failed = false;
@@ -482,4 +510,8 @@ impl World {
         self.is_calm = true;
         self.disk.clear_faults();
     }
+}
+
+fn lasting(milliseconds: u64, write: KeyWrite) -> KeyWrite {
+    KeyWrite { ttl: milliseconds * MILLISECOND, ..write }
 }

@@ -21,9 +21,10 @@ Examples:
   annals bench
   annals bench --workload get,scan --threads 1,2 --json
   annals bench --keys 10000000 --workload load,reopen,scan
-  annals bench --keys 8000000 --workload overwrite --passes 10 --histogram")]
+  annals bench --keys 8000000 --workload overwrite --passes 10 --histogram
+  annals bench --keys 1000000 --workload expire --time 10s")]
 pub(crate) struct BenchArgs {
-    /// What to run, separated by commas [default: all but under-load]
+    /// What to run, separated by commas [default: all but under-load and expire]
     #[arg(long, value_name = "NAMES", value_enum, value_delimiter = ',', hide_default_value = true)]
     pub(crate) workload: Vec<Workload>,
     /// How many keys
@@ -70,8 +71,14 @@ pub(crate) enum Workload {
     Get,
     /// Look for a key that is not there
     GetMiss,
-    /// List all keys in order
+    /// Read all entries in order
     Scan,
+    /// Go to a random key and read 10 entries
+    #[value(name = "seek-10")]
+    Seek10,
+    /// Go to a random key and read 100 entries
+    #[value(name = "seek-100")]
+    Seek100,
     /// Put every key again, in another order
     Overwrite,
     /// Read a random key, and update it if nobody else did
@@ -88,6 +95,8 @@ pub(crate) enum Workload {
     Batch,
     /// Puts that are on the disk when they return
     Synced,
+    /// Put ten times as many keys as there are, which expire after --time; at any moment as many live as there are
+    Expire,
     /// Close the store and open it; kill a writer and open what it left
     Reopen,
 }
@@ -95,6 +104,7 @@ pub(crate) enum Workload {
 impl Workload {
     /// What runs if nothing is asked for.
     pub(crate) fn defaults() -> Vec<Self> {
-        Self::value_variants().iter().copied().filter(|workload| *workload != Self::UnderLoad).collect()
+        let asked_for = |workload: &Self| !matches!(workload, Self::UnderLoad | Self::Expire);
+        Self::value_variants().iter().copied().filter(asked_for).collect()
     }
 }

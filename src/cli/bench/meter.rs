@@ -13,6 +13,8 @@ use crate::failure::{Failure, Result};
 const LATENCY_MAX: Duration = Duration::from_secs(3600);
 /// How much a histogram rounds: three digits are right.
 const DIGITS: u8 = 3;
+/// A shorter sleep is not worth its call.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// How many turns lie between two steps of the bar.
 const TURNS_PER_STEP: u64 = 256;
 
@@ -25,12 +27,13 @@ pub(super) enum Until {
     Turns(u64),
 }
 
-/// How to run: the number of threads, until when, and which turns are timed: one in `every`.
+/// How to run: the number of threads, until when, which turns are timed (one in `every`), and how much time a turn has at least.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     pub(super) threads: u64,
     pub(super) until: Until,
     pub(super) every: u64,
+    pub(super) pace: Duration,
 }
 
 /// What a thread has at hand.
@@ -87,6 +90,18 @@ impl Run {
         Ok(sum)
     }
 
+    fn wait_for(self, turn: u64, start: Instant) {
+        if self.pace.is_zero() {
+            return;
+        }
+        let due = Duration::from_nanos((self.pace.as_nanos() as u64).saturating_mul(turn));
+        let early = due.saturating_sub(start.elapsed());
+        // A sleep takes longer than it is asked to: what is lost is made up for by the turns that follow.
+        if early > SLEEP_MIN {
+            thread::sleep(early);
+        }
+    }
+
     fn take_turns(
         self,
         thread: u64,
@@ -101,6 +116,7 @@ impl Run {
             if matches!(self.until, Until::Turns(turns) if turn >= turns) {
                 break;
             }
+            self.wait_for(turn, start);
             if round % self.every == 0 {
                 let begin = Instant::now();
                 measured.ops += work(&mut hand, turn)?;
@@ -129,7 +145,7 @@ mod tests {
     #[test]
     fn every_turn_is_taken_once() {
         let taken = Mutex::new(Vec::new());
-        let run = Run { threads: 3, until: Until::Turns(100), every: 1 };
+        let run = Run { threads: 3, until: Until::Turns(100), every: 1, pace: Duration::ZERO };
         let measured = run.measure(&ProgressBar::hidden(), |_, turn| {
             taken.lock().unwrap().push(turn);
             Ok(2)
@@ -143,13 +159,13 @@ mod tests {
 
     #[test]
     fn one_turn_in_so_many_is_timed() {
-        let run = Run { threads: 1, until: Until::Turns(17), every: 8 };
+        let run = Run { threads: 1, until: Until::Turns(17), every: 8, pace: Duration::ZERO };
         assert_eq!(run.measure(&ProgressBar::hidden(), |_, _| Ok(1)).unwrap().latencies.len(), 3);
     }
 
     #[test]
     fn an_error_ends_the_run() {
-        let run = Run { threads: 2, until: Until::Turns(10), every: 1 };
+        let run = Run { threads: 2, until: Until::Turns(10), every: 1, pace: Duration::ZERO };
         let broken = || Failure::Broken("as wanted".to_owned());
         assert!(run.measure(&ProgressBar::hidden(), |_, turn| if turn == 7 { Err(broken()) } else { Ok(1) }).is_err());
     }

@@ -34,6 +34,8 @@ use work::Work;
 const BUCKET: &str = "bench";
 /// Of reads, one in so many is timed: two looks at the clock cost a fifth of a fast one.
 const READS_PER_TIMED: u64 = 8;
+/// How often the keys that live are replaced by others in the workload `expire`.
+const EXPIRE_TIMES: u64 = 10;
 /// A store in which nothing happens for so long is settled.
 const QUIET: Duration = Duration::from_millis(500);
 /// The most threads for synced puts, if no counts are given.
@@ -214,7 +216,7 @@ impl Session<'_> {
     fn one(&mut self, store: &Store, workload: Workload, threads: u64, output: &mut Output) -> Result<()> {
         let bucket = store.bucket(BUCKET).trying(|| format!("open bucket {BUCKET}"))?;
         let work = Work { store, bucket: &bucket, data: self.data };
-        let timed = Run { threads, until: Until::Time(self.args.time), every: 1 };
+        let timed = Run { threads, until: Until::Time(self.args.time), every: 1, pace: Duration::ZERO };
         let reads = Run { every: READS_PER_TIMED, ..timed };
         let counted = |turns| (Run { until: Until::Turns(turns), ..timed }, progress(turns, COUNT_BAR));
         let bar = counter();
@@ -225,7 +227,9 @@ impl Session<'_> {
             }
             Workload::Get => ("get", "a get", work.get_some(reads, &bar)?),
             Workload::GetMiss => ("get-miss", "a get", work.get_none(reads, &bar)?),
-            Workload::Scan => ("scan", "all keys", work.scan(timed, &bar)?),
+            Workload::Scan => ("scan", "all entries", work.scan(timed, &bar)?),
+            Workload::Seek10 => ("seek-10", "10 entries", work.seek(reads, 10, &bar)?),
+            Workload::Seek100 => ("seek-100", "100 entries", work.seek(reads, 100, &bar)?),
             Workload::Overwrite => return self.overwrite(&work, timed, output),
             Workload::Cas => ("cas", "get + update", work.cas(timed, &bar)?),
             Workload::Mixed50 => ("mixed-50", "get or put", work.mixed(timed, 50, &bar)?),
@@ -233,10 +237,12 @@ impl Session<'_> {
             Workload::UnderLoad => return self.under_load(&work, reads, output),
             Workload::Batch => ("batch", "1,000 puts", work.batch(timed, &bar)?),
             Workload::Synced => ("synced", "a put", work.put_synced(timed, &bar)?),
+            Workload::Expire => return self.expire(&work, timed, output),
             Workload::Reopen => return Ok(()),
         };
         self.add(self.figure(name, threads, what, measured), output)?;
-        self.settled &= matches!(workload, Workload::Get | Workload::GetMiss | Workload::Scan);
+        let reads = [Workload::Get, Workload::GetMiss, Workload::Scan, Workload::Seek10, Workload::Seek100];
+        self.settled &= reads.contains(&workload);
         Ok(())
     }
 
@@ -263,6 +269,26 @@ impl Session<'_> {
         self.settled = false;
         self.add(self.figure("get-under-load", reads.threads, "a get", gets?), output)?;
         self.add(self.figure("put-under-load", 1, "a put", puts?), output)
+    }
+
+    fn expire(&mut self, work: &Work<'_>, run: Run, output: &mut Output) -> Result<()> {
+        let (keys, time) = (self.data.keys, self.args.time);
+        let pace = Duration::from_nanos(time.as_nanos() as u64 / keys);
+        let turns = EXPIRE_TIMES * keys;
+        let bar = progress(turns, COUNT_BAR).with_message("expire");
+        let measured = work.put_mortal(Run { until: Until::Turns(turns), pace, ..run }, time, &bar)?;
+        let live = (time.as_secs_f64() * measured.ops as f64 / measured.elapsed.as_secs_f64()) as u64;
+        let raw = self.data.raw_bytes() / keys * (keys + live);
+        let status = work.store.status().trying(|| "read the status".to_owned())?;
+        let remark = format!(
+            "at its end {} live, {} raw, in segments {}, {:.2} x raw",
+            counted(keys + live, "key"),
+            bytes(raw),
+            bytes(status.segment_bytes),
+            status.segment_bytes as f64 / raw as f64
+        );
+        self.settled = false;
+        self.add(Figure { remark: Some(remark), ..self.figure("expire", run.threads, "a put", measured) }, output)
     }
 
     fn reopen(&mut self, store: Store, output: &mut Output) -> Result<Store> {

@@ -77,9 +77,9 @@ pub(crate) fn write_until_killed(args: &BenchArgs, store: &Store) -> Result<()> 
     let bucket = store.create_bucket(BucketConfig::new(BUCKET)).trying(|| format!("create bucket {BUCKET}"))?;
     let work = Work { store, bucket: &bucket, data };
     let turns = enough(data);
-    work.put_random(Run { threads: 1, until: Until::Turns(turns), every: 1 }, &ProgressBar::hidden())?;
+    work.put_random(Run { threads: 1, until: Until::Turns(turns), every: 1, pace: Duration::ZERO }, &ProgressBar::hidden())?;
     writeln!(std::io::stdout(), "{turns}").map_err(Failure::Output)?;
-    work.put_random(Run { threads: 1, until: Until::Time(LIFE_MAX), every: 1 }, &ProgressBar::hidden())?;
+    work.put_random(Run { threads: 1, until: Until::Time(LIFE_MAX), every: 1, pace: Duration::ZERO }, &ProgressBar::hidden())?;
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! The workloads on one open store: what a thread does in a turn.
 
+use std::ops::ControlFlow;
+use std::time::Duration;
+
 use annals::{Bucket, Durability, Operation, PutOptions, Store};
 use indicatif::ProgressBar;
 
@@ -39,20 +42,39 @@ impl Work<'_> {
         })
     }
 
-    /// One pass over all keys is one turn.
+    /// One pass over all entries is one turn.
     pub(super) fn scan(&self, run: Run, bar: &ProgressBar) -> Result<Measured> {
         run.measure(bar, |hand, _| {
-            let mut count = 0;
-            for key in self.bucket.keys().trying(|| "list the keys".to_owned())? {
-                hand.sum += u64::from(key.trying(|| "list the keys".to_owned())?.as_str().as_bytes()[0]);
-                count += 1;
-            }
-            if count == self.data.keys {
-                Ok(count)
-            } else {
-                Err(Failure::Broken(format!("{count} keys were listed, not {}", self.data.keys)))
-            }
+            let count = self.visit("", u64::MAX, hand)?;
+            let keys = self.data.keys;
+            if count == keys { Ok(count) } else { Err(Failure::Broken(format!("{count} entries were read, not {keys}"))) }
         })
+    }
+
+    /// One random place and the entries from there on is one turn.
+    pub(super) fn seek(&self, run: Run, entries: u64, bar: &ProgressBar) -> Result<Measured> {
+        run.measure(bar, |hand, _| {
+            let mut key = std::mem::take(&mut hand.key);
+            self.data.key(hand.random.below(self.data.keys), &mut key);
+            self.visit(&key, entries, hand)?;
+            hand.key = key;
+            Ok(1)
+        })
+    }
+
+    /// Reads up to so many entries; answers how many there were.
+    fn visit(&self, from: &str, entries: u64, hand: &mut Hand) -> Result<u64> {
+        let doing = || "read entries in order".to_owned();
+        let mut count = 0;
+        let mut range = self.bucket.range(from..).trying(doing)?;
+        let _ended = range
+            .visit(|entry| {
+                hand.sum += u64::from(entry.value().first().copied().unwrap_or_default());
+                count += 1;
+                if count < entries { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+            .trying(doing)?;
+        Ok(count)
     }
 
     pub(super) fn cas(&self, run: Run, bar: &ProgressBar) -> Result<Measured> {
@@ -105,6 +127,12 @@ impl Work<'_> {
             let number = hand.random.below(self.data.keys);
             self.put(hand, number, turn, synced)
         })
+    }
+
+    /// Puts a key that was never there before, to live for a while.
+    pub(super) fn put_mortal(&self, run: Run, ttl: Duration, bar: &ProgressBar) -> Result<Measured> {
+        let options = PutOptions::new().ttl(ttl);
+        run.measure(bar, |hand, turn| self.put(hand, self.data.keys + turn, 0, options))
     }
 
     /// Puts random keys; the turn makes the value.

@@ -23,6 +23,8 @@ pub(crate) use scan::{Item, Scan, Span, Wanted};
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
+
 use super::core::Core;
 use crate::entry::{Entry, Meta, Value};
 use crate::error::{Error, ErrorKind, Result};
@@ -71,25 +73,25 @@ pub(crate) struct StoreMoment {
 
 impl Core {
     /// Hands a reader of the bucket as it is now to `read`.
-    #[inline]
     pub(super) fn read<T>(&self, id: BucketId, read: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
+        let now = self.now_for_readers();
+        let (view, visible) = self.pin();
+        let state = self.bucket_in(&view, id, visible)?;
+        read(&Reader { view: &view, visible, state, now, hasher: self.hasher, last_revision: None })
+    }
+
+    /// The same for questions about the newest entry of one key, which need less care: see [`Core::pin`].
+    #[inline]
+    pub(super) fn read_newest<T>(&self, id: BucketId, read: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
         let view = self.view.load();
         let visible = view.visible();
         let state = self.bucket_in(&view, id, visible)?;
         if time_matters(state) {
-            return self.read_with_time(id, read);
+            // The time is taken before the view that goes with it (E16): the other way round, a reader could miss a write that had found
+            // alive what the reader finds expired.
+            return self.read(id, read);
         }
         read(&Reader { view: &view, visible, state, now: 0, hasher: self.hasher, last_revision: None })
-    }
-
-    /// The same where entries expire. The time is taken before the view that goes with it (E16): the other way round, a reader could miss
-    /// a write that had found alive what the reader finds expired.
-    fn read_with_time<T>(&self, id: BucketId, read: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
-        let now = self.now_for_readers();
-        let view = self.view.load();
-        let visible = view.visible();
-        let state = self.bucket_in(&view, id, visible)?;
-        read(&Reader { view: &view, visible, state, now, hasher: self.hasher, last_revision: None })
     }
 
     /// The bucket as it is now, to keep.
@@ -101,9 +103,8 @@ impl Core {
     pub(super) fn store_moment(&self) -> Result<StoreMoment> {
         self.health.check_open()?;
         let now = self.now_for_readers();
-        let view = self.view.load_full();
-        let visible = view.visible();
-        Ok(StoreMoment { view, visible, now, hasher: self.hasher })
+        let (view, visible) = self.pin();
+        Ok(StoreMoment { view: Guard::into_inner(view), visible, now, hasher: self.hasher })
     }
 
     fn bucket_in<'v>(&self, view: &'v View, id: BucketId, visible: CommitNumber) -> Result<&'v Arc<BucketState>> {

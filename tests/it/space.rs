@@ -1,0 +1,198 @@
+//! What a store takes on the disk, next to what lives in it: overwriting, expiry, deleted buckets, loads in order. Structures are tiny, so
+//! that what takes gigabytes elsewhere takes kilobytes; merges happen when the test says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::testing::clock::ManualClock;
+use annals::{Bucket, BucketConfig, Options, PutOptions, Store};
+
+const SEGMENT_LEN: u64 = 16 << 10;
+const KEYS: u64 = 3_000;
+
+struct Bench {
+    clock: Arc<ManualClock>,
+    store: Store,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let clock = ManualClock::new();
+        let options = Options::new().env(clock.env_in_memory()).manual_jobs();
+        let store = options.sizes(64 << 10, SEGMENT_LEN, 1024).segment_size(SEGMENT_LEN).open("/store").unwrap();
+        Self { clock, store }
+    }
+
+    fn bucket(&self, name: &str) -> Bucket {
+        self.store.create_bucket(BucketConfig::new(name)).unwrap()
+    }
+
+    /// All the background work that there is.
+    fn settle(&self) {
+        while self.store.step().unwrap() {}
+    }
+
+    fn bytes(&self) -> u64 {
+        self.store.status().unwrap().segment_bytes
+    }
+
+    /// What is left if everything that does not count has gone.
+    fn live_bytes(&self) -> u64 {
+        self.store.compact().unwrap();
+        self.settle();
+        self.bytes()
+    }
+}
+
+/// A number that looks like chance, the same in every run.
+fn scatter(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 15)).wrapping_mul(0x2c1b_3c6d_0f4a_91d7);
+    mixed ^ (mixed >> 29)
+}
+
+fn key(number: u64) -> String {
+    format!("key.{number:08}")
+}
+
+#[test]
+fn overwriting_a_set_ten_times_holds_little_more_than_the_set() {
+    let bench = Bench::new();
+    let bucket = bench.bucket("b");
+    let value = [7; 80];
+    for number in 0..KEYS {
+        bucket.put(key(number), value).unwrap();
+    }
+    let live = bench.live_bytes();
+    let mut most = 0;
+    for number in 0..10 * KEYS {
+        bucket.put(key(scatter(number) % KEYS), value).unwrap();
+        if number % 20 == 0 {
+            bench.settle();
+            most = most.max(bench.bytes());
+        }
+    }
+    println!("overwrite: {:.2} of what lives", most as f64 / live as f64);
+    assert!(most <= live * 3 / 2, "{most} bytes for {live}");
+    bench.store.verify().unwrap();
+    for number in 0..KEYS {
+        assert!(bucket.get(key(number)).unwrap().is_some());
+    }
+}
+
+#[test]
+fn what_expires_gives_its_space_back_while_others_are_written_and_when_nobody_writes() {
+    let bench = Bench::new();
+    let bucket = bench.bucket("b");
+    let ttl = PutOptions::new().ttl(Duration::from_secs(KEYS));
+    // One a second, each for as many seconds as there are to live at a time; ten times what lives.
+    for number in 0..10 * KEYS {
+        bucket.put_with(key(scatter(number)), [7; 80], ttl).unwrap();
+        bench.clock.advance(Duration::from_secs(1));
+        if number % 50 == 0 {
+            bench.settle();
+        }
+    }
+    bench.settle();
+    let held = bench.bytes();
+    let live = bench.live_bytes();
+    println!("churn: {:.2} of what lives", held as f64 / live as f64);
+    assert!(held <= live * 13 / 10, "{held} bytes for {live}");
+    bench.clock.advance(Duration::from_secs(KEYS / 2));
+    bench.settle();
+    let held = bench.bytes();
+    assert!(held <= live * 3 / 4, "half of it has expired, and {held} of {live} bytes are held");
+    bench.clock.advance(Duration::from_secs(KEYS));
+    bench.settle();
+    assert_eq!(bench.store.status().unwrap().segments, 0, "nothing is left of what has expired");
+}
+
+#[test]
+fn an_age_limit_gives_space_back_unread() {
+    let bench = Bench::new();
+    let bucket = bench.store.create_bucket(BucketConfig::new("b").max_age(Duration::from_secs(60))).unwrap();
+    for number in 0..KEYS {
+        bucket.put(key(number), [7; 80]).unwrap();
+    }
+    bench.store.flush().unwrap();
+    bench.settle();
+    assert!(bench.store.status().unwrap().segments > 3);
+    bench.clock.advance(Duration::from_secs(61));
+    bench.settle();
+    assert_eq!(bench.store.status().unwrap().segments, 0);
+    assert!(bucket.get(key(1)).unwrap().is_none());
+}
+
+#[test]
+fn deleted_and_purged_buckets_give_their_space_back() {
+    let bench = Bench::new();
+    let [kept, purged, gone] = ["kept", "purged", "gone"].map(|name| bench.bucket(name));
+    for number in 0..KEYS {
+        for bucket in [&kept, &purged, &gone] {
+            bucket.put(key(number), [7; 80]).unwrap();
+        }
+        if number % 100 == 0 {
+            bench.settle();
+        }
+    }
+    let all = bench.live_bytes();
+    purged.purge_all().unwrap();
+    bench.store.delete_bucket("gone").unwrap();
+    purged.put("new", "1").unwrap();
+    bench.store.flush().unwrap();
+    bench.settle();
+    let left = bench.bytes();
+    assert!(left <= all * 2 / 5, "{left} of {all} bytes are left of a third");
+    assert_eq!(kept.keys().unwrap().count() as u64, KEYS);
+    assert_eq!(purged.keys().unwrap().count(), 1);
+}
+
+#[test]
+fn a_load_in_order_is_one_run_of_files_that_are_full() {
+    let bench = Bench::new();
+    let bucket = bench.bucket("b");
+    for number in 0..KEYS {
+        bucket.put(key(number), [7; 80]).unwrap();
+        if number % 20 == 0 {
+            bench.settle();
+        }
+    }
+    bench.store.flush().unwrap();
+    bench.settle();
+    let status = bench.store.status().unwrap();
+    assert!(status.runs <= 2, "{status:?}");
+    assert!(status.segments as u64 <= 4 * status.segment_bytes / SEGMENT_LEN, "{status:?}");
+}
+
+#[test]
+fn many_small_buckets_lie_in_few_files() {
+    let bench = Bench::new();
+    for number in 0..300 {
+        let bucket = bench.bucket(&format!("bucket-{number}"));
+        for key in ["a", "b", "c", "d", "e"] {
+            bucket.put(key, "value").unwrap();
+        }
+    }
+    bench.store.compact().unwrap();
+    let status = bench.store.status().unwrap();
+    assert_eq!((status.runs, status.segment_entries), (1, 1_500));
+    assert!(status.segments as u64 <= 1 + 2 * status.segment_bytes / SEGMENT_LEN, "{status:?}");
+}
+
+#[test]
+fn what_readers_hold_is_told_and_comes_back() {
+    let bench = Bench::new();
+    let bucket = bench.bucket("b");
+    for number in 0..KEYS {
+        bucket.put(key(number), [7; 80]).unwrap();
+    }
+    let live = bench.live_bytes();
+    let mut keys = bucket.keys().unwrap();
+    assert!(keys.next().is_some());
+    assert_eq!(bench.store.status().unwrap().pinned_bytes, 0, "it is a part of the store still");
+    bench.store.compact().unwrap();
+    bench.settle();
+    assert!(bench.store.status().unwrap().pinned_bytes >= live / 2);
+    assert_eq!(keys.count() as u64, KEYS - 1);
+    bench.settle();
+    assert_eq!(bench.store.status().unwrap().pinned_bytes, 0);
+}
