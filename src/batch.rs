@@ -201,7 +201,7 @@ impl Batch {
         if self.refused.is_some() {
             return self;
         }
-        match self.check_op(bucket, key, value, options) {
+        match self.check_op(bucket, key, options) {
             Ok((ttl, write)) => {
                 self.synced |= write.synced;
                 let start = self.bytes.len();
@@ -216,15 +216,12 @@ impl Batch {
         self
     }
 
-    fn check_op(&self, bucket: &Bucket, key: &str, value: Option<&[u8]>, options: PutOptions) -> Result<(u64, WriteOptions)> {
+    fn check_op(&self, bucket: &Bucket, key: &str, options: PutOptions) -> Result<(u64, WriteOptions)> {
         if !bucket.is_of(&self.engine) {
             let message = format!("bucket {} belongs to another store than the batch", bucket.name());
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         check_key(key)?;
-        if let Some(value) = value {
-            self.engine.check_value(bucket.id(), value)?;
-        }
         options.checked()
     }
 

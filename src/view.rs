@@ -11,6 +11,10 @@
 //!
 //! No locks, no clock, no files are opened here; `engine` decides when a view is replaced.
 
+mod table;
+
+pub(crate) use table::Table;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -42,23 +46,34 @@ pub(crate) struct Sealed {
     pub(crate) log: FileNumber,
     /// The newest commit number given out when it was sealed.
     pub(crate) through: CommitNumber,
-    pub(crate) buckets: Vec<Arc<BucketState>>,
+    pub(crate) buckets: Table<BucketId, Arc<BucketState>>,
     pub(crate) next_bucket: BucketId,
 }
 
-/// The buckets of a view, by id and by name.
+/// The buckets of a view, by id and by name. Cheap to copy and to change, however many there are.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Buckets {
-    versions: BTreeMap<BucketId, Versions>,
+    versions: Table<BucketId, Versions>,
     /// The newest bucket of each name.
-    names: BTreeMap<String, BucketId>,
+    names: Table<Arc<str>, BucketId>,
+    /// Those that were deleted, with the commit that did it, as long as somebody may still see them.
+    deleted: Vec<(CommitNumber, BucketId, Arc<str>)>,
 }
 
-/// What a bucket was from which commit on, newest first; `None` = deleted.
+/// What a bucket is from `commit` on (`None` = deleted), and what it was before, newest first, as long as somebody may see that.
 #[derive(Clone, Debug)]
 struct Versions {
-    changes: Vec<(CommitNumber, Option<Arc<BucketState>>)>,
+    commit: CommitNumber,
+    state: Option<Arc<BucketState>>,
+    older: Vec<(CommitNumber, Option<Arc<BucketState>>)>,
     last_revision: Arc<AtomicU64>,
+}
+
+impl Sealed {
+    /// The buckets as of `through`, by id.
+    pub(crate) fn states(&self) -> Vec<Arc<BucketState>> {
+        self.buckets.values().cloned().collect()
+    }
 }
 
 impl View {
@@ -126,9 +141,8 @@ impl Buckets {
     /// The bucket of that name as of `visible`.
     pub(crate) fn find(&self, name: &str, visible: CommitNumber) -> Option<&Arc<BucketState>> {
         let newest = self.names.get(name).and_then(|id| self.get(*id, visible));
-        // A bucket that was just created again is not visible yet while the one before it may still be.
-        newest
-            .or_else(|| self.names.contains_key(name).then(|| self.all(visible).find(|state| state.spec.name == name)).flatten())
+        // One that was just created again is not visible yet while the one before it may still be.
+        newest.or_else(|| self.deleted.iter().filter(|gone| *gone.2 == *name).find_map(|gone| self.get(gone.1, visible)))
     }
 
     /// All buckets as of `visible`, by id.
@@ -148,55 +162,76 @@ impl Buckets {
 
     /// The bucket as its newest change made it, visible or not.
     pub(crate) fn newest(&self, id: BucketId) -> Option<&Arc<BucketState>> {
-        self.versions.get(&id)?.changes.first()?.1.as_ref()
+        self.versions.get(&id)?.state.as_ref()
     }
 
     /// Reads of the past up to `as_of` and watches from below `watch` may miss what a merge has removed (E5, E8).
     pub(crate) fn raise_floors(&mut self, id: BucketId, as_of: Revision, watch: Revision) {
-        let versions = self.versions.get_mut(&id);
-        for state in versions.into_iter().flat_map(|versions| &mut versions.changes).filter_map(|(_, state)| state.as_mut()) {
+        let Some(versions) = self.versions.get_mut(&id) else { return };
+        let older = versions.older.iter_mut().filter_map(|(_, state)| state.as_mut());
+        for state in versions.state.iter_mut().chain(older) {
             raise_floors(state, as_of, watch);
         }
     }
 
     /// Creates or changes a bucket from `commit` on. Versions that nobody at or above `visible` can ask for go.
     pub(crate) fn set(&mut self, commit: CommitNumber, mut state: Arc<BucketState>, visible: CommitNumber) {
-        if let Some(before) = self.newest(state.id) {
-            // The leader's copy does not know what merges have removed.
-            raise_floors(&mut state, before.as_of_floor, before.watch_floor);
+        self.forget_deleted(visible);
+        let (id, last_revision) = (state.id, state.last_revision.0);
+        if let Some(versions) = self.versions.get_mut(&id) {
+            if let Some(before) = &versions.state {
+                // The leader's copy does not know what merges have removed.
+                raise_floors(&mut state, before.as_of_floor, before.watch_floor);
+            }
+            versions.set(commit, Some(state), visible);
+            return;
         }
-        self.names.insert(state.spec.name.clone(), state.id);
-        let versions = self
-            .versions
-            .entry(state.id)
-            .or_insert_with(|| Versions { changes: Vec::new(), last_revision: Arc::new(AtomicU64::new(state.last_revision.0)) });
-        versions.changes.insert(0, (commit, Some(state)));
-        versions.prune(visible);
+        self.names.insert(Arc::from(state.spec.name.as_str()), id);
+        let last_revision = Arc::new(AtomicU64::new(last_revision));
+        self.versions.insert(id, Versions { commit, state: Some(state), older: Vec::new(), last_revision });
     }
 
     /// Deletes a bucket from `commit` on.
     pub(crate) fn remove(&mut self, commit: CommitNumber, id: BucketId, visible: CommitNumber) {
-        if let Some(versions) = self.versions.get_mut(&id) {
-            versions.changes.insert(0, (commit, None));
+        self.forget_deleted(visible);
+        let Some(versions) = self.versions.get_mut(&id) else { return };
+        if let Some(before) = &versions.state {
+            self.deleted.push((commit, id, Arc::from(before.spec.name.as_str())));
         }
-        self.versions.retain(|_, versions| {
-            versions.prune(visible);
-            versions.changes.iter().any(|(_, state)| state.is_some())
+        versions.set(commit, None, visible);
+    }
+
+    /// Nobody at or above `visible` asks for buckets that were deleted up to then.
+    fn forget_deleted(&mut self, visible: CommitNumber) {
+        let Self { versions, names, deleted } = self;
+        deleted.retain(|(commit, id, name)| {
+            let is_seen = *commit > visible;
+            if !is_seen {
+                versions.remove(id);
+                if names.get(&**name) == Some(id) {
+                    names.remove(&**name);
+                }
+            }
+            is_seen
         });
-        let versions = &self.versions;
-        self.names.retain(|_, id| versions.contains_key(id));
     }
 }
 
 impl Versions {
-    fn prune(&mut self, visible: CommitNumber) {
-        if let Some(settled) = self.changes.iter().position(|(commit, _)| *commit <= visible) {
-            self.changes.truncate(settled + 1);
+    /// A change from `commit` on; what nobody at or above `visible` can ask for goes.
+    fn set(&mut self, commit: CommitNumber, state: Option<Arc<BucketState>>, visible: CommitNumber) {
+        let before = (std::mem::replace(&mut self.commit, commit), std::mem::replace(&mut self.state, state));
+        self.older.insert(0, before);
+        if let Some(settled) = self.older.iter().position(|(commit, _)| *commit <= visible) {
+            self.older.truncate(settled + 1);
         }
     }
 
     fn at(&self, visible: CommitNumber) -> Option<&Arc<BucketState>> {
-        self.changes.iter().find(|(commit, _)| *commit <= visible)?.1.as_ref()
+        if self.commit <= visible {
+            return self.state.as_ref();
+        }
+        self.older.iter().find(|(commit, _)| *commit <= visible)?.1.as_ref()
     }
 }
 

@@ -242,7 +242,6 @@ impl Bucket {
         let (key, value) = (key.as_ref(), value.as_ref());
         let (ttl, write) = options.checked()?;
         check_key(key)?;
-        self.engine.check_value(self.id, value)?;
         let fields = OpFields { ttl, ..OpFields::put(self.id, key.as_bytes(), value, Condition::None) };
         Ok(Ticket::new(self.engine.clone(), self.engine.submit(&fields, write)?))
     }
@@ -257,7 +256,6 @@ impl Bucket {
         let (mut chunk, mut bytes) = (Vec::new(), 0);
         for (key, value) in values {
             check_key(key.as_ref())?;
-            self.engine.check_value(self.id, value.as_ref())?;
             bytes += key.as_ref().len() + value.as_ref().len();
             chunk.push((key, value));
             if chunk.len() == LOAD_VALUES || bytes >= LOAD_BYTES {
@@ -354,7 +352,6 @@ impl Bucket {
     fn put_value(&self, key: &str, value: &[u8], condition: Condition, options: PutOptions) -> Result<Revision> {
         let (ttl, write) = options.checked()?;
         check_key(key)?;
-        self.engine.check_value(self.id, value)?;
         self.engine.write(&OpFields { ttl, ..OpFields::put(self.id, key.as_bytes(), value, condition) }, write)
     }
 

@@ -4,7 +4,6 @@ use super::core::Core;
 use super::leader::Leader;
 use super::request::Request;
 use crate::error::Result;
-use crate::memtable::Memtable;
 
 /// Clocks that are slewed drift apart by less than this between two notes of them.
 const SET_CLOCK_NS: u128 = 1_000_000_000;
@@ -12,10 +11,11 @@ const SET_CLOCK_NS: u128 = 1_000_000_000;
 impl Core {
     /// The work of a clean close: everything into segments, a manifest that says so, no log left.
     pub(super) fn settle_for_good(&self) -> Result<()> {
-        let leader = self.leader.lock();
+        let mut leader = self.leader.lock();
         self.health.check_sound()?;
-        if leader.has_changes(&self.view.load().active) {
-            self.seal(&leader, &leader.log);
+        if leader.has_changes() {
+            let log = leader.log.number();
+            self.seal(&mut leader, log);
         }
         while self.flush_oldest()? {}
         self.edit_manifest(|keeper| keeper.close(self.clock_pair()))?;
@@ -60,8 +60,8 @@ impl Core {
 }
 
 impl Leader {
-    /// Whether a commit went to `active`.
-    pub(super) fn has_changes(&self, active: &Memtable) -> bool {
-        active.first() < self.next
+    /// Whether a commit went to the active memtable.
+    pub(super) fn has_changes(&self) -> bool {
+        self.active.first() < self.next
     }
 }

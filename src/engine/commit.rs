@@ -21,6 +21,7 @@ use super::leader::{Draft, Leader, Live};
 use super::queue::{Entered, Member, Waited};
 use super::request::{Answer, Request, Settlement};
 use super::size::expiry_of;
+use super::write::give_buffer_back;
 use crate::durability::Durability;
 use crate::entry::Meta;
 use crate::env::sync::Ordering;
@@ -47,6 +48,7 @@ impl Core {
             Entered::Alone(request) => {
                 let answer = self.lead_one(&request);
                 self.queue.hand_on();
+                give_buffer_back(request);
                 answer
             }
             Entered::Queued(member) => match member.wait() {
@@ -179,14 +181,14 @@ impl Core {
         leader.number(group);
         let synced = leader.draft.accepted.iter().any(|at| matches!(group[*at], Request::Write(write) if write.synced));
         self.log(leader, first, count as u32, now, synced)?;
-        let view = self.insert(leader, group, first, now);
+        self.insert(leader, group, first, now);
         // First, so that whoever sees a commit finds no lower last revision than it gave.
         for row in leader.draft.rows.iter() {
             if let Some(live) = leader.buckets.get(&row.bucket) {
                 live.published.store(live.state.last_revision.0, Ordering::Release);
             }
         }
-        view.active.publish(last);
+        leader.active.publish(last);
         Ok(())
     }
 
@@ -197,7 +199,7 @@ impl Core {
         leader.number_change(request);
         self.log(leader, commit, 1, now, false)?;
         let answer = self.change_bucket(leader, request, commit, now);
-        self.view.load().active.publish(commit);
+        leader.active.publish(commit);
         Ok(answer)
     }
 
@@ -247,16 +249,19 @@ impl Core {
     }
 
     /// Step 7: entries into the memtable, from commit `first` on.
-    fn insert(&self, leader: &mut Leader, group: &[&Request], first: CommitNumber, now: u64) -> Arc<View> {
-        let mut view = self.view.load_full();
-        let Leader { draft, buckets, time_matters, .. } = leader;
+    fn insert(&self, leader: &mut Leader, group: &[&Request], first: CommitNumber, now: u64) {
+        let Leader { draft, buckets, changed, active, time_matters, .. } = leader;
+        let mut last_live: Option<&mut Live> = None;
         for (commit, change) in (first.0..).map(CommitNumber).zip(&draft.changes) {
             let Request::Write(write) = group[change.member] else { unreachable!("only writes have operations") };
             let op = &write.ops.as_slice()[change.op];
             let deadline = if op.ttl == 0 { 0 } else { now.saturating_add(op.ttl) };
             let meta = Meta { revision: change.revision, flags: change.flags, created: now, deadline, origin: Revision::NONE };
-            view.active.insert(op.bucket, op.key(write), op.hash, commit, meta, op.value(write));
-            let live = buckets.get_mut(&op.bucket).expect("judged in this group");
+            active.insert(op.bucket, op.key(write), op.hash, commit, meta, op.value(write));
+            let live = match last_live {
+                Some(live) if live.state.id == op.bucket => live,
+                _ => buckets.get_mut(&op.bucket).expect("judged in this group"),
+            };
             live.last_commit = commit;
             if live.state.size.is_some() {
                 live.next_expiry = live.next_expiry.min(expiry_of(&live.state, &meta));
@@ -264,24 +269,25 @@ impl Core {
             if deadline > 0 && !live.state.deadlines_seen {
                 // Readers must know before they can see the entry.
                 *time_matters = true;
-                Arc::make_mut(&mut live.state).deadlines_seen = true;
-                view = self.edit_bucket(commit, &live.state);
+                live.change(changed).deadlines_seen = true;
+                self.edit_bucket(commit, &live.state);
             }
             if change.flags.drops_newest() {
-                Arc::make_mut(&mut live.state).note_dropped(change.revision);
+                live.change(changed).note_dropped(change.revision);
             }
+            last_live = Some(live);
         }
         for row in draft.rows.iter().filter(|row| row.growth != 0) {
             let live = buckets.get_mut(&row.bucket).expect("judged in this group");
-            if let Some(size) = &mut Arc::make_mut(&mut live.state).size {
+            if let Some(size) = &mut live.change(changed).size {
                 size.bytes = size.bytes.saturating_add_signed(row.growth);
             }
         }
-        view
     }
 
     /// Step 7 for a change of a bucket: into the view.
     fn change_bucket(&self, leader: &mut Leader, request: &Request, commit: CommitNumber, now: u64) -> Answer {
+        let Leader { buckets, changed, .. } = leader;
         match request {
             Request::CreateBucket(spec) => {
                 let id = leader.next_bucket;
@@ -293,22 +299,24 @@ impl Core {
                 let view = self.edit_bucket(commit, &state);
                 let published = view.buckets.revision_counter(id).unwrap_or_default();
                 leader.time_matters |= spec.max_age > 0;
-                leader.buckets.insert(id, Live { state, published, last_commit: commit, next_expiry: u64::MAX });
+                let mut live = Live::new(state, published, commit, u64::MAX);
+                live.note_change(&mut leader.changed);
+                leader.buckets.insert(id, live);
                 leader.names.insert(spec.name.clone(), id);
                 return Answer::Bucket(id);
             }
             Request::EditBucket(id, spec) => {
-                let live = leader.buckets.get_mut(id).expect("judged in this group");
-                Arc::make_mut(&mut live.state).edit(spec.clone(), commit, now);
+                let live = buckets.get_mut(id).expect("judged in this group");
+                live.change(changed).edit(spec.clone(), commit, now);
                 live.last_commit = commit;
                 leader.time_matters |= spec.max_age > 0;
                 self.edit_bucket(commit, &live.state);
                 return Answer::Bucket(*id);
             }
             Request::PurgeAll(id) => {
-                let live = leader.buckets.get_mut(id).expect("judged in this group");
+                let live = buckets.get_mut(id).expect("judged in this group");
                 let through = live.state.last_revision;
-                Arc::make_mut(&mut live.state).purge_all(through, commit, now);
+                live.change(changed).purge_all(through, commit, now);
                 live.last_commit = commit;
                 live.next_expiry = u64::MAX;
                 self.edit_bucket(commit, &live.state);
@@ -318,6 +326,7 @@ impl Core {
                 if let Some(id) = leader.find(name) {
                     leader.buckets.remove(&id);
                     leader.names.remove(name);
+                    leader.changed.push(id);
                     self.edit_view(|view| {
                         let visible = view.visible();
                         Arc::make_mut(&mut view.buckets).remove(commit, id, visible);

@@ -27,7 +27,7 @@ use crate::env::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::hash::KeyHasher;
-use crate::number::{BucketId, CommitNumber, FileNumber};
+use crate::number::{CommitNumber, FileNumber};
 use crate::report::RecoveryReport;
 use crate::view::View;
 use crate::wal::{self, LogFile, LogFileOptions};
@@ -237,21 +237,6 @@ impl Core {
 
     pub(super) fn bucket_gone(&self) -> Error {
         Error::new(ErrorKind::BucketNotFound, "the bucket of this handle was deleted; open or create it again")
-    }
-
-    /// Refuses a value over the limits of the store or of the bucket.
-    pub(super) fn check_value(&self, bucket: BucketId, value: &[u8]) -> Result<()> {
-        let view = self.view.load();
-        let state = view.buckets.get(bucket, view.visible()).ok_or_else(|| self.bucket_gone())?;
-        let limit = match state.spec.max_value_size {
-            0 => self.settings.value_len_max,
-            own => own.min(self.settings.value_len_max),
-        };
-        if value.len() as u64 > limit {
-            let message = format!("value of {} bytes; bucket {} takes at most {limit}", value.len(), state.spec.name);
-            return Err(Error::new(ErrorKind::ValueTooLarge, message));
-        }
-        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ impl Manifest {
         self.flushed = sealed.through;
         self.last_commit = sealed.through;
         self.next_bucket = sealed.next_bucket;
-        self.buckets = sealed.buckets.iter().map(|state| BucketState::clone(state)).collect();
+        self.buckets = sealed.buckets.values().map(|state| BucketState::clone(state)).collect();
         for state in &mut self.buckets {
             // A merge may have raised floors that the leader's copy does not have.
             if let Ok(at) = raised.binary_search_by_key(&state.id, |before| before.id) {

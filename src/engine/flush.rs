@@ -25,6 +25,7 @@ impl Core {
         let Some(sealed) = view.sealed.last() else { return Ok(false) };
         let started = self.env.clock.monotonic();
         let is_urgent = view.sealed.len() > 1;
+        let states = sealed.states();
         let inputs = Inputs {
             // A flush is finished even if the store is being closed: the close needs it.
             pace: &|written| {
@@ -37,7 +38,7 @@ impl Core {
             runs: &[],
             hold_oldest: view.runs.is_empty(),
             hold_newest: true,
-            buckets: &sealed.buckets,
+            buckets: &states,
             now: &|state| retention_now(&view, state, now),
             // A memtable's worth is one file, if it is not much larger than others.
             file_len: 2 * self.settings.segment_len,
@@ -71,7 +72,7 @@ impl Core {
         {
             let mut leader = self.leader.lock();
             self.health.check_writable()?;
-            if leader.has_changes(&self.view.load().active) {
+            if leader.has_changes() {
                 self.rotate(&mut leader, 0)?;
             }
         }

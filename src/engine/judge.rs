@@ -5,7 +5,11 @@
 //! What a key holds matters to a condition; in buckets with entries that expire by themselves to every write, because one that comes after
 //! an expired entry starts a new life (E6); and in buckets with `max_bytes` to every write, because of what it pushes out (E13).
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arc_swap::Guard;
 
 use super::core::Core;
 use super::leader::{Draft, Leader, Live, Numbered};
@@ -21,7 +25,9 @@ use crate::view::View;
 
 /// What all members of a group are judged by.
 struct Bench<'a> {
-    view: &'a View,
+    core: &'a Core,
+    /// Pinned when somebody first asks: most groups are of writes that depend on nothing.
+    pinned: OnceCell<Guard<Arc<View>>>,
     leader: &'a Leader,
     group: &'a [&'a Request],
     now: u64,
@@ -61,8 +67,7 @@ impl Core {
         now: u64,
         answers: &mut Vec<Result<Answer>>,
     ) {
-        let view = self.view.load();
-        let bench = Bench { view: &view, leader, group, now };
+        let bench = Bench { core: self, pinned: OnceCell::new(), leader, group, now };
         let mut overlay = Overlay::default();
         for (member, request) in group.iter().enumerate() {
             let Request::Write(write) = request else { unreachable!("a bucket change goes alone") };
@@ -160,14 +165,14 @@ impl Core {
             }
             // The third round: the leader reads itself.
             let everything = CommitNumber(u64::MAX);
-            return Ok(self.find_newest(bench.view, everything, &live.state, (op.key(write), op.hash), bench.now)?);
+            return Ok(self.find_newest(bench.view(), everything, &live.state, (op.key(write), op.hash), bench.now)?);
         };
-        let oldest_memtable_first = bench.view.memory_starts_at();
+        let oldest_memtable_first = bench.view().memory_starts_at();
         let present = Present { bucket_last_change: live.state.changed, oldest_memtable_first, now: bench.now };
         if !accept(pre_read, &present) {
             return Err(Refused::Answer(Answer::ReadAgain));
         }
-        match newest_in_memory(bench.view, op, write) {
+        match newest_in_memory(bench.view(), op, write) {
             Some((commit, meta)) if commit > pre_read.at => {
                 if meta.flags.is_dropped() {
                     // Not a state of its own: whoever reads again sees what it left.
@@ -212,7 +217,7 @@ impl Core {
                 let stored = match &op.stored {
                     Some(stored) if is_still_all(bench, live, op, write) => stored,
                     None if write.leader_reads => {
-                        read = self.stored_of(bench.view, CommitNumber(u64::MAX), bucket, key.1)?;
+                        read = self.stored_of(bench.view(), CommitNumber(u64::MAX), bucket, key.1)?;
                         &read
                     }
                     _ => return Err(Refused::Answer(Answer::ReadAgain)),
@@ -274,9 +279,9 @@ fn newest_in_memory(view: &View, op: &Op, write: &Write) -> Option<(CommitNumber
 /// Whether nothing of the key came or went since the caller read all its entries.
 fn is_still_all(bench: &Bench<'_>, live: &Live, op: &Op, write: &Write) -> bool {
     let Some(pre_read) = &op.pre_read else { return false };
-    let oldest_memtable_first = bench.view.memory_starts_at();
+    let oldest_memtable_first = bench.view().memory_starts_at();
     let present = Present { bucket_last_change: live.state.changed, oldest_memtable_first, now: bench.now };
-    accept(pre_read, &present) && newest_in_memory(bench.view, op, write).is_none_or(|(commit, _)| commit <= pre_read.at)
+    accept(pre_read, &present) && newest_in_memory(bench.view(), op, write).is_none_or(|(commit, _)| commit <= pre_read.at)
 }
 
 /// An entry that is to be, with the length of its value. Of its revision only that it is new, and rises, matters.
@@ -296,6 +301,10 @@ fn full(live: &Live, before: u64, after: u64) -> Error {
 }
 
 impl<'a> Bench<'a> {
+    fn view(&self) -> &View {
+        self.pinned.get_or_init(|| self.core.view.load())
+    }
+
     fn live(&self, bucket: BucketId) -> Option<&'a Live> {
         self.leader.buckets.get(&bucket)
     }

@@ -11,7 +11,9 @@ use crate::entry::Flags;
 use crate::env::sync::AtomicU64;
 use crate::error::Result;
 use crate::manifest::BucketState;
+use crate::memtable::Memtable;
 use crate::number::{BucketId, CommitNumber, Revision};
+use crate::view::Table;
 use crate::wal::{self, LogFile, RecordWriter};
 
 /// Changes of a group whose decisions are kept in memory between groups.
@@ -32,6 +34,11 @@ pub(super) struct Leader {
     pub(super) next: CommitNumber,
     pub(super) next_bucket: BucketId,
     pub(super) buckets: BTreeMap<BucketId, Live>,
+    /// The buckets as they were when a memtable was sealed last, and which of them have changed since.
+    pub(super) sealed: Table<BucketId, Arc<BucketState>>,
+    pub(super) changed: Vec<BucketId>,
+    /// The memtable that is being filled, which is the view's.
+    pub(super) active: Arc<Memtable>,
     pub(super) names: HashMap<String, BucketId>,
     /// Some bucket has or had a limit of age or entries with deadlines, so readers ask what time it is (E16).
     pub(super) time_matters: bool,
@@ -43,8 +50,10 @@ pub(super) struct Leader {
 /// A bucket as the leader knows it: `last_revision` of its state is the newest that was given out.
 #[derive(Debug)]
 pub(super) struct Live {
-    /// Shared with what was sealed since it last changed.
+    /// Shared with what was sealed since it last changed. Changed through [`Live::change`].
     pub(super) state: Arc<BucketState>,
+    /// It has changed since a memtable was sealed last.
+    pub(super) is_changed: bool,
     pub(super) published: Arc<AtomicU64>,
     /// The newest commit that touched it.
     pub(super) last_commit: CommitNumber,
@@ -161,6 +170,30 @@ impl Rows {
     }
 }
 
+impl Live {
+    pub(super) const fn new(
+        state: Arc<BucketState>,
+        published: Arc<AtomicU64>,
+        last_commit: CommitNumber,
+        next_expiry: u64,
+    ) -> Self {
+        Self { state, is_changed: false, published, last_commit, next_expiry }
+    }
+
+    /// Puts the bucket on the list of those that have changed.
+    pub(super) fn note_change(&mut self, changed: &mut Vec<BucketId>) {
+        if !std::mem::replace(&mut self.is_changed, true) {
+            changed.push(self.state.id);
+        }
+    }
+
+    /// The state, to be changed; `changed` lists the buckets that have.
+    pub(super) fn change(&mut self, changed: &mut Vec<BucketId>) -> &mut BucketState {
+        self.note_change(changed);
+        Arc::make_mut(&mut self.state)
+    }
+}
+
 impl Row {
     /// Gives out the bucket's next revision.
     pub(super) fn take_revision(&mut self) -> Revision {
@@ -174,12 +207,26 @@ impl Leader {
         self.names.get(name).copied()
     }
 
+    /// The buckets as they are now, for a memtable that is sealed (E17).
+    pub(super) fn seal_buckets(&mut self) -> Table<BucketId, Arc<BucketState>> {
+        for id in self.changed.drain(..) {
+            match self.buckets.get_mut(&id) {
+                Some(live) => {
+                    live.is_changed = false;
+                    self.sealed.insert(id, Arc::clone(&live.state));
+                }
+                None => self.sealed.remove(&id),
+            }
+        }
+        self.sealed.clone()
+    }
+
     /// Step 4 for writes: the revisions of the draft are given out, and the group's entries are collected in `record`.
     pub(super) fn number(&mut self, group: &[&Request]) {
-        let Self { draft, record, buckets, .. } = self;
+        let Self { draft, record, buckets, changed, .. } = self;
         for row in draft.rows.iter() {
             let live = buckets.get_mut(&row.bucket).expect("judged in this group");
-            Arc::make_mut(&mut live.state).last_revision = Revision(row.first.0 + row.count - 1);
+            live.change(changed).last_revision = Revision(row.first.0 + row.count - 1);
         }
         record.begin();
         match draft.rows.rows.as_slice() {

@@ -139,11 +139,6 @@ impl Engine {
         self.core.purge_all(id)
     }
 
-    /// Refuses a value over the limits of the store or of the bucket.
-    pub(crate) fn check_value(&self, id: BucketId, value: &[u8]) -> Result<()> {
-        self.core.check_value(id, value)
-    }
-
     pub(crate) fn write(&self, fields: &OpFields<'_>, options: WriteOptions) -> Result<Revision> {
         self.core.write(fields, options)
     }

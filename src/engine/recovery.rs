@@ -6,6 +6,7 @@
 //!
 //! A store exists if and only if its manifest does. Files without a manifest are never taken for an empty store.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::report::RecoveryReport;
 use crate::run::{Part, Run};
 use crate::segment::{Expected, Identity, Segment};
-use crate::view::{Buckets, View};
+use crate::view::{Buckets, Table, View};
 use crate::wal::{self, DurabilityClass, LogFile, LogFileOptions, RecordWriter};
 
 /// No counter gets there: at a billion a second it would take a hundred years.
@@ -175,10 +176,13 @@ struct LeaderParts {
 impl LeaderParts {
     fn with_log(self, log: LogFile, view: &View) -> Leader {
         let names = self.buckets.iter().map(|state| (state.spec.name.clone(), state.id)).collect();
-        let live = |state: BucketState| {
+        let time_matters = self.buckets.iter().any(|state| state.spec.max_age > 0 || state.deadlines_seen);
+        let (mut buckets, mut sealed) = (BTreeMap::new(), Table::default());
+        for state in self.buckets.into_iter().map(Arc::new) {
             let published = view.buckets.revision_counter(state.id).unwrap_or_default();
-            (state.id, Live { state: Arc::new(state), published, last_commit: view.visible(), next_expiry: 0 })
-        };
+            sealed.insert(state.id, Arc::clone(&state));
+            buckets.insert(state.id, Live::new(state, published, view.visible(), 0));
+        }
         Leader {
             chain: log.initial_chain(),
             log,
@@ -186,8 +190,11 @@ impl LeaderParts {
             record: RecordWriter::new(),
             next: self.next,
             next_bucket: self.next_bucket,
-            time_matters: self.buckets.iter().any(|state| state.spec.max_age > 0 || state.deadlines_seen),
-            buckets: self.buckets.into_iter().map(live).collect(),
+            time_matters,
+            buckets,
+            sealed,
+            changed: Vec::new(),
+            active: Arc::clone(&view.active),
             names,
             draft: Draft::default(),
             answers: Vec::new(),

@@ -10,16 +10,16 @@ use super::leader::Leader;
 use super::tail::TailFile;
 use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
-use crate::number::CommitNumber;
+use crate::number::{CommitNumber, FileNumber};
 use crate::view::Sealed;
-use crate::wal::{self, LogFile, RecordFields};
+use crate::wal::{self, RecordFields};
 
 impl Core {
     /// Step 3: the record fits in the active log file and the memtable is not full; else the next generation begins.
     pub(super) fn make_room(&self, leader: &mut Leader, payload_len: usize) -> Result<()> {
         loop {
             let fits = !leader.log_ended && leader.log.remaining() >= wal::record_len(payload_len) as u64;
-            if fits && self.view.load().active.bytes() < self.settings.memtable_len {
+            if fits && leader.active.bytes() < self.settings.memtable_len {
                 return Ok(());
             }
             match self.rotate(leader, payload_len) {
@@ -45,7 +45,7 @@ impl Core {
         self.tail.rotated(TailFile::of(&next));
         let ended = std::mem::replace(&mut leader.log, next);
         leader.log_ended = false;
-        self.seal(leader, &ended);
+        self.seal(leader, ended.number());
         self.board.wake();
         Ok(())
     }
@@ -64,15 +64,16 @@ impl Core {
     }
 
     /// Makes the active memtable a sealed one, with a new one in its place (E1, E17).
-    pub(super) fn seal(&self, leader: &Leader, log: &LogFile) {
-        let buckets = leader.buckets.values().map(|live| Arc::clone(&live.state)).collect();
+    pub(super) fn seal(&self, leader: &mut Leader, log: FileNumber) {
+        let buckets = leader.seal_buckets();
         let through = CommitNumber(leader.next.0 - 1);
+        let active = Arc::new(leader.active.successor(leader.next));
+        let memtable = std::mem::replace(&mut leader.active, Arc::clone(&active));
+        let sealed = Arc::new(Sealed { memtable, log, through, buckets, next_bucket: leader.next_bucket });
         self.edit_view(|view| {
-            let memtable = Arc::clone(&view.active);
-            view.active = Arc::new(memtable.successor(leader.next));
+            view.active = active;
             view.active_log = leader.log.number();
-            let sealed = Sealed { memtable, log: log.number(), through, buckets, next_bucket: leader.next_bucket };
-            view.sealed.insert(0, Arc::new(sealed));
+            view.sealed.insert(0, sealed);
         });
         self.note_pressure();
     }

@@ -71,7 +71,8 @@ impl Core {
 
     /// The leader's part of it.
     pub(super) fn settle_size(&self, leader: &mut Leader, settlement: &Settlement, now: u64) -> Result<Answer> {
-        let live = leader.buckets.get_mut(&settlement.bucket).ok_or_else(|| self.bucket_gone())?;
+        let Leader { buckets, changed, .. } = leader;
+        let live = buckets.get_mut(&settlement.bucket).ok_or_else(|| self.bucket_gone())?;
         let (size, next_expiry) = match settlement.at {
             Some(at) if at < live.last_commit => return Ok(Answer::ReadAgain),
             Some(_) => (settlement.size, settlement.next_expiry),
@@ -81,7 +82,7 @@ impl Core {
             }
         };
         live.next_expiry = next_expiry;
-        std::sync::Arc::make_mut(&mut live.state).size = Some(size);
+        live.change(changed).size = Some(size);
         Ok(Answer::Done)
     }
 

@@ -17,17 +17,17 @@ use crate::wal::LogFile;
 /// One per store.
 #[derive(Debug)]
 pub(super) struct Tail {
-    state: Mutex<State>,
-    /// Held during a sync. Taken before `state`.
-    turn: Mutex<()>,
-    durable: AtomicU64,
-}
-
-#[derive(Debug)]
-struct State {
     /// Oldest first; the last one is being written.
-    files: Vec<TailFile>,
-    written: CommitNumber,
+    files: Mutex<Vec<TailFile>>,
+    /// Held during a sync. Taken before `files`.
+    turn: Mutex<()>,
+    /// The newest commit that was written, and how many bytes of records were since the store was opened. Only the leader writes them, once
+    /// its record is in a file of `files`.
+    written: AtomicU64,
+    appended: AtomicU64,
+    /// How many of these bytes a sync has covered, or a segment made needless.
+    synced: AtomicU64,
+    durable: AtomicU64,
 }
 
 /// A log file that may hold bytes which no sync has covered.
@@ -36,26 +36,24 @@ pub(super) struct TailFile {
     number: FileNumber,
     path: PathBuf,
     file: Arc<dyn File>,
-    unsynced_bytes: u64,
+    /// How many bytes of records were appended to the files before it.
+    start: u64,
 }
 
 impl TailFile {
     pub(super) fn of(log: &LogFile) -> Self {
-        Self { number: log.number(), path: log.path().to_owned(), file: log.file(), unsynced_bytes: 0 }
-    }
-}
-
-impl State {
-    fn unsynced_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.unsynced_bytes).sum()
+        Self { number: log.number(), path: log.path().to_owned(), file: log.file(), start: 0 }
     }
 }
 
 impl Tail {
     pub(super) fn new(active: TailFile, written: CommitNumber) -> Self {
         Self {
-            state: Mutex::new(State { files: vec![active], written }),
+            files: Mutex::new(vec![active]),
             turn: Mutex::new(()),
+            written: AtomicU64::new(written.0),
+            appended: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
             durable: AtomicU64::new(written.0),
         }
     }
@@ -66,32 +64,38 @@ impl Tail {
 
     /// Commits up to `commit` are durable by other means: they are in a segment that the manifest names. Log files up to `log` go.
     pub(super) fn settled(&self, commit: CommitNumber, log: FileNumber) {
-        self.state.lock().files.retain(|file| file.number > log);
+        let mut files = self.files.lock();
+        files.retain(|file| file.number > log);
+        if let Some(oldest) = files.first() {
+            self.synced.fetch_max(oldest.start, Ordering::AcqRel);
+        }
+        drop(files);
         self.durable.fetch_max(commit.0, Ordering::AcqRel);
     }
 
-    /// A record of `bytes` that ends with `commit` was written; answers how many bytes no sync has covered now.
+    /// A record of `bytes` that ends with `commit` was written; answers how many bytes no sync has covered now. Only for the leader.
     pub(super) fn wrote(&self, commit: CommitNumber, bytes: u64) -> u64 {
-        let mut state = self.state.lock();
-        state.written = commit;
-        if let Some(active) = state.files.last_mut() {
-            active.unsynced_bytes += bytes;
-        }
-        state.unsynced_bytes()
+        let appended = self.appended.load(Ordering::Relaxed) + bytes;
+        self.appended.store(appended, Ordering::Release);
+        self.written.store(commit.0, Ordering::Release);
+        appended - self.synced.load(Ordering::Acquire)
     }
 
     /// Records go to `next` from now on.
     pub(super) fn rotated(&self, next: TailFile) {
-        self.state.lock().files.push(next);
+        let start = self.appended.load(Ordering::Relaxed);
+        self.files.lock().push(TailFile { start, ..next });
     }
 
     pub(super) fn unsynced_bytes(&self) -> u64 {
-        self.state.lock().unsynced_bytes()
+        // In this order: what is synced was appended before.
+        let synced = self.synced.load(Ordering::Acquire);
+        self.appended.load(Ordering::Acquire) - synced
     }
 
     /// Whether a file that is no longer written waits for its sync.
     pub(super) fn has_sealed(&self) -> bool {
-        self.state.lock().files.len() > 1
+        self.files.lock().len() > 1
     }
 
     /// Runs what syncs a log file by itself, with nobody else's sync beside it: each error is told to one caller only, so a sync that ran
@@ -107,25 +111,20 @@ impl Tail {
     pub(super) fn sync(&self, health: &Health) -> Result<CommitNumber> {
         let _turn = self.turn.lock();
         health.check_sound()?;
-        let (files, written) = {
-            let state = self.state.lock();
-            (state.files.clone(), state.written)
-        };
+        // In this order: what was written by then is in the files that are listed after it, and all of it counts as appended.
+        let written = self.written.load(Ordering::Acquire);
+        let appended = self.appended.load(Ordering::Acquire);
+        let files = self.files.lock().clone();
         // Oldest first, so that what a crash leaves is a prefix.
         for file in &files {
             if let Err(error) = file.file.sync_data() {
                 return Err(health.poison(Error::io("sync the log", &file.path, error), self.durable()));
             }
         }
-        let mut state = self.state.lock();
         let newest = files.last().map(|file| file.number);
-        state.files.retain(|file| Some(file.number) >= newest);
-        for file in &mut state.files {
-            let synced = files.iter().find(|synced| synced.number == file.number).map_or(0, |synced| synced.unsynced_bytes);
-            file.unsynced_bytes = file.unsynced_bytes.saturating_sub(synced);
-        }
-        drop(state);
-        self.durable.fetch_max(written.0, Ordering::AcqRel);
+        self.files.lock().retain(|file| Some(file.number) >= newest);
+        self.synced.fetch_max(appended, Ordering::AcqRel);
+        self.durable.fetch_max(written, Ordering::AcqRel);
         Ok(self.durable())
     }
 }

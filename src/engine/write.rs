@@ -3,8 +3,11 @@
 //! Reads what the write depends on, encodes, joins the queue; comes back if what it had read was out of date. In the third round it asks for
 //! a group of its own in which the leader reads, so that it ends whatever others do.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::Arc;
+
+use arc_swap::Guard;
 
 use super::core::Core;
 use super::health::Health;
@@ -14,13 +17,25 @@ use super::request::{Answer, Condition, Op, OpFields, Ops, Request, Write};
 use crate::acceptance::PreRead;
 use crate::entry::{Flags, Operation, Reason};
 use crate::env::sync::AtomicBool;
-use crate::error::{ErrorKind, Result};
-use crate::number::{BucketId, Revision};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::BucketState;
+use crate::number::{BucketId, CommitNumber, Revision};
+use crate::view::View;
 
 /// How often a writer reads again for its condition before the leader reads for it.
 const READS_BY_CALLER_MAX: u32 = 2;
 /// About what an entry takes in the log beside key and value.
 const ENTRY_OVERHEAD: usize = 32;
+
+/// Memory that a thread keeps between its writes, at most.
+const BUFFER_LEN_MAX: usize = 64 << 10;
+
+/// The moment of which a caller reads.
+struct Sight {
+    now: u64,
+    view: Guard<Arc<View>>,
+    at: CommitNumber,
+}
 
 /// How operations that belong together are written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,13 +151,15 @@ impl Core {
     /// Everything that can be done before the queue.
     fn prepare(&self, fields: &[OpFields<'_>], options: WriteOptions, reads: Reads, counted: bool) -> Result<Write> {
         self.health.check_writable()?;
+        self.check_values(fields)?;
         let len: usize = fields.iter().map(|op| op.key.len() + op.value.len() + ENTRY_OVERHEAD).sum();
         self.wait_for_room(len as u64)?;
-        let mut bytes = Vec::with_capacity(len);
+        let mut bytes = take_buffer(len);
+        let mut sight = None;
         let mut encode = |fields: &OpFields<'_>| {
             let mut op = Op::encode(&mut bytes, fields, self.hasher.hash(fields.bucket, fields.key));
             if reads == Reads::ByCaller {
-                self.read_for(&mut op, fields)?;
+                self.read_for(&mut op, fields, &mut sight)?;
             }
             Ok(op)
         };
@@ -159,17 +176,52 @@ impl Core {
         Ok(Write { bytes, ops, lenient, synced, alone, leader_reads, counted: AtomicBool::new(counted) })
     }
 
-    /// What the operation depends on, as of a visible commit.
-    fn read_for(&self, op: &mut Op, fields: &OpFields<'_>) -> Result<()> {
-        let now = self.now_for_readers();
-        let (view, at) = self.pin();
+    /// Refuses a value over the limits of the store or of its bucket. One that is only touched was let in before.
+    fn check_values(&self, fields: &[OpFields<'_>]) -> Result<()> {
+        let view = self.view.load();
+        let visible = view.visible();
+        let mut last: Option<&BucketState> = None;
+        for op in fields.iter().filter(|op| !op.is_check && op.flags.is_put()) {
+            let state = match last {
+                Some(state) if state.id == op.bucket => state,
+                _ => view.buckets.get(op.bucket, visible).ok_or_else(|| self.bucket_gone())?,
+            };
+            last = Some(state);
+            let limit = match state.spec.max_value_size {
+                0 => self.settings.value_len_max,
+                own => own.min(self.settings.value_len_max),
+            };
+            if op.value.len() as u64 > limit && op.flags.reason() != Reason::Touched {
+                let message = format!("value of {} bytes; bucket {} takes at most {limit}", op.value.len(), state.spec.name);
+                return Err(Error::new(ErrorKind::ValueTooLarge, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the operation depends on, as of a visible commit. `sight` is what the operations before it were read in.
+    fn read_for(&self, op: &mut Op, fields: &OpFields<'_>, sight: &mut Option<Sight>) -> Result<()> {
+        if sight.is_none() {
+            let view = self.view.load();
+            let state = view.buckets.get(fields.bucket, view.visible()).ok_or_else(|| self.bucket_gone())?;
+            if !depends(fields, state) {
+                return Ok(());
+            }
+        }
+        let Sight { now, view, at } = sight.get_or_insert_with(|| {
+            // In this order (E16).
+            let now = self.now_for_readers();
+            let (view, at) = self.pin();
+            Sight { now, view, at }
+        });
+        let (now, at) = (*now, *at);
         let state = view.buckets.get(fields.bucket, at).ok_or_else(|| self.bucket_gone())?;
         if state.spec.max_bytes > 0 && !fields.is_check {
-            let stored = self.stored_of(&view, at, fields.bucket, fields.key)?;
+            let stored = self.stored_of(view, at, fields.bucket, fields.key)?;
             op.pre_read = Some(PreRead { at, found: newest_of(state, stored.iter().map(|(meta, _)| meta), now) });
             op.stored = Some(stored);
-        } else if fields.condition != Condition::None || state.deadlines_seen {
-            op.pre_read = Some(PreRead { at, found: self.find_newest(&view, at, state, (fields.key, op.hash), now)? });
+        } else if depends(fields, state) {
+            op.pre_read = Some(PreRead { at, found: self.find_newest(view, at, state, (fields.key, op.hash), now)? });
         }
         Ok(())
     }
@@ -203,16 +255,47 @@ impl Core {
     }
 }
 
+/// Whether what becomes of an operation depends on what its key holds.
+fn depends(fields: &OpFields<'_>, state: &BucketState) -> bool {
+    fields.condition != Condition::None || state.deadlines_seen || state.spec.max_bytes > 0
+}
+
+thread_local! {
+    /// The memory of the thread's last write, for its next one.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn take_buffer(len: usize) -> Vec<u8> {
+    let mut bytes = BUFFER.take();
+    bytes.clear();
+    bytes.reserve(len);
+    bytes
+}
+
+/// Keeps the memory of a write that has been answered.
+pub(super) fn give_buffer_back(request: Request) {
+    if let Request::Write(Write { bytes, .. }) = request
+        && bytes.capacity() <= BUFFER_LEN_MAX
+    {
+        BUFFER.set(bytes);
+    }
+}
+
 /// For each operation the flag that says that its bucket's next revision belongs to the same batch, or none (E12).
 fn continues(batch: &[OpFields<'_>]) -> Vec<u16> {
     let mut followed = HashSet::new();
+    // Most batches are of one bucket, and those of several often come bucket by bucket.
+    let mut last = None;
     let mut bits: Vec<u16> = batch
         .iter()
         .rev()
         .map(|op| match op.is_check {
             true => 0,
-            false if followed.insert(op.bucket) => 0,
-            false => Flags::CONTINUES,
+            false if last == Some(op.bucket) => Flags::CONTINUES,
+            false => {
+                last = Some(op.bucket);
+                if followed.insert(op.bucket) { 0 } else { Flags::CONTINUES }
+            }
         })
         .collect();
     bits.reverse();

@@ -1,5 +1,7 @@
 //! What the commit path does where several things meet: batches over expired keys, tickets, failed writes before a purge, many buckets.
 
+use std::path::Path;
+
 use annals::testing::disk::{Fault, Injection, SimDisk};
 use annals::{BucketConfig, Durability, ErrorKind, Options, PutOptions, Revision};
 
@@ -101,6 +103,35 @@ fn tickets_and_closes_meet_without_anybody_waiting_for_ever() {
             }
             store.close().unwrap();
         });
+    }
+}
+
+#[test]
+fn ten_thousand_small_buckets_are_all_there_after_a_flush_and_after_a_reopen() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |path: &Path| Options::new().durability(Durability::OsCache).open(path).unwrap();
+    let store = open(directory.path());
+    let count = 10_000;
+    let buckets: Vec<_> =
+        (0..count).map(|number| store.create_bucket(BucketConfig::new(format!("b{number}"))).unwrap()).collect();
+    for key in 0..10 {
+        for (number, bucket) in buckets.iter().enumerate() {
+            assert_eq!(bucket.put(format!("k{key}"), format!("{number}.{key}")).unwrap(), Revision::from(key + 1));
+        }
+    }
+    store.flush().unwrap();
+    assert!(store.status().unwrap().segments <= 4, "few files: {:?}", store.status().unwrap());
+    drop(buckets);
+    store.close().unwrap();
+    drop(store);
+
+    let store = open(directory.path());
+    assert_eq!(store.status().unwrap().buckets, count);
+    for number in (0..count).step_by(7) {
+        let bucket = store.bucket(format!("b{number}")).unwrap();
+        assert_eq!(bucket.status().unwrap().values, 10);
+        assert_eq!(bucket.get("k3").unwrap().unwrap(), *format!("{number}.3").as_bytes());
+        assert_eq!(bucket.put("k3", "again").unwrap(), Revision::from(11));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::testing::disk::{Fault, Injection, SimDisk};
 fn file(disk: &Arc<SimDisk>, number: u64) -> TailFile {
     let path = Path::new("/").join(number.to_string());
     let file = Arc::from(disk.env().fs.create_new(&path).unwrap());
-    TailFile { number: FileNumber(number), path, file, unsynced_bytes: 0 }
+    TailFile { number: FileNumber(number), path, file, start: 0 }
 }
 
 #[test]
