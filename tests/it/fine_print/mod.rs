@@ -4,5 +4,6 @@ mod batches;
 mod bulk;
 mod config;
 mod expiry;
+mod past;
 mod refusals;
 mod size;
