@@ -162,6 +162,10 @@ pub(crate) enum Verb {
     Export(ExportArgs),
     /// Write the entries of JSON lines to a bucket, as `export` printed them
     Load(LoadArgs),
+    /// Write what is in memory, or in the log, to segments
+    Flush,
+    /// Merge all segments into one run, without what nobody can read any more
+    Compact,
     /// Print what the store is and holds
     Status,
     /// Read every file of the store in full and check it

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     let store = open(directory, args.durability.unwrap_or(Level::Sync), creates)?;
     warn(store.recovery(), output)?;
     let exit = answer(args, &store, directory, output)?;
-    if creates || matches!(args.verb, Verb::Load(_) | Verb::Bucket(BucketVerb::Rm { .. })) {
+    if creates || matches!(args.verb, Verb::Load(_) | Verb::Flush | Verb::Compact | Verb::Bucket(BucketVerb::Rm { .. })) {
         store.close().trying(|| format!("close the store in {}", directory.display()))?;
     }
     Ok(exit)
@@ -86,6 +86,8 @@ fn answer(args: &Args, store: &Store, directory: &Path, output: &mut Output) -> 
         Verb::Import(import_args) => return import::import(import_args, store, directory, output),
         Verb::Export(export_args) => export::export(export_args, store, output)?,
         Verb::Load(load_args) => load::load(load_args, store, output)?,
+        Verb::Flush => upkeep::flush(store, output)?,
+        Verb::Compact => upkeep::compact(store, output)?,
         Verb::Status => upkeep::status(store, output)?,
         Verb::Verify => upkeep::verify(store, output)?,
         Verb::TourWriter { threads } => tour::write_until_killed(store, *threads)?,

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::time::Duration;
 
 use annals::{Entry, Operation, Reason};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -95,6 +96,16 @@ pub(crate) fn counter() -> ProgressBar {
     bar
 }
 
+/// How long something takes of which nobody knows how far it is, on stderr.
+pub(crate) fn stopwatch() -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    bar.set_style(ProgressStyle::with_template(STOPWATCH).expect("a constant of this program"));
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+const TICK: Duration = Duration::from_millis(100);
+const STOPWATCH: &str = "{spinner} {msg}  {elapsed_precise}";
 const COUNTER: &str = "{msg} {human_pos}  {per_sec}  {elapsed}";
 
 /// The bar of things that are counted.
@@ -212,5 +223,6 @@ mod tests {
             progress(1, template).finish_and_clear();
         }
         counter().finish_and_clear();
+        stopwatch().finish_and_clear();
     }
 }

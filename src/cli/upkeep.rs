@@ -4,7 +4,7 @@ use annals::{Store, VerifyReport};
 use serde_json::json;
 
 use crate::failure::{Context, Result};
-use crate::output::{BYTES_BAR, Output, progress};
+use crate::output::{BYTES_BAR, Output, progress, stopwatch};
 use crate::text::{self, counted, grouped};
 use crate::tour;
 
@@ -45,6 +45,30 @@ pub(crate) fn status(store: &Store, output: &mut Output) -> Result<()> {
     ];
     rows.extend(tour::recovery_words(recovery).into_iter().map(|words| row("opening", words)));
     output.table(&[], rows, &[])
+}
+
+pub(crate) fn flush(store: &Store, output: &mut Output) -> Result<()> {
+    store.flush().trying(|| "flush the store".to_owned())?;
+    segments("flushed", store, output)
+}
+
+pub(crate) fn compact(store: &Store, output: &mut Output) -> Result<()> {
+    let bar = stopwatch().with_message("compact");
+    let compacted = store.compact();
+    bar.finish_and_clear();
+    compacted.trying(|| "compact the store".to_owned())?;
+    segments("compacted", store, output)
+}
+
+/// What segments hold after something was done to them.
+fn segments(done: &str, store: &Store, output: &mut Output) -> Result<()> {
+    let status = store.status().trying(|| "read the status of the store".to_owned())?;
+    let (files, bytes, entries) = (status.segments as u64, status.segment_bytes, status.segment_entries);
+    if output.is_json() {
+        return output.line(json!({ "segments": files, "segment_bytes": bytes, "segment_entries": entries }));
+    }
+    let held = format!("{} in {}", text::bytes(bytes), counted(files, "file"));
+    output.line(format_args!("{done}: {held}, {entries} entries", entries = grouped(entries)))
 }
 
 pub(crate) fn verify(store: &Store, output: &mut Output) -> Result<()> {

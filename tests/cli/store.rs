@@ -60,6 +60,23 @@ fn status_tells_where_the_store_is_and_what_it_holds() {
 }
 
 #[test]
+fn flush_and_compact_say_what_segments_hold_then() {
+    let bench = Bench::with_bucket();
+    for value in ["one", "two"] {
+        bench.run(&format!("put b k {value}")).ok();
+    }
+    let flushed = bench.run("flush --json").ok().json();
+    assert!(flushed["segments"].as_u64().unwrap() >= 1 && flushed["segment_entries"] == 2, "{flushed}");
+    bench.run("purge b k").ok();
+    let compacted = bench.run("compact --json").ok().json();
+    assert!(compacted["segment_entries"].as_u64().unwrap() <= 1, "{compacted}");
+    assert!(bench.run("flush").ok().text().starts_with("flushed: "));
+    assert!(bench.run("compact").ok().text().starts_with("compacted: "));
+    assert!(bench.run("status --json").ok().json()["recovery"]["clean"] == true);
+    bench.run("get b k").fails(1, "k has no value in bucket b");
+}
+
+#[test]
 fn verify_counts_what_it_read() {
     let bench = Bench::empty();
     bench.file("tree/a", "x".repeat(10_000));

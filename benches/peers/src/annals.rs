@@ -2,8 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use annals::{Bucket, BucketConfig, Durability, ErrorKind, Options, Store};
 
@@ -16,13 +14,9 @@ pub const PEER: Peer = Peer {
     open: |directory, level| Ok(Box::new(Annals::open(directory, level)?)),
 };
 
-/// A store in which nothing happens for so long is settled.
-const QUIET: Duration = Duration::from_millis(500);
-
 struct Annals {
     store: Store,
     bucket: Bucket,
-    level: Level,
 }
 
 impl Annals {
@@ -33,7 +27,7 @@ impl Annals {
         };
         let store = Options::new().durability(durability).open(directory)?;
         let bucket = store.create_bucket(BucketConfig::new("race"))?;
-        Ok(Self { store, bucket, level })
+        Ok(Self { store, bucket })
     }
 }
 
@@ -77,17 +71,7 @@ impl Engine for Annals {
     }
 
     fn settle(&mut self) -> Result<()> {
-        let status = self.store.status()?;
-        self.store.close()?;
-        *self = Self::open(&status.directory, self.level)?;
-        let (mut last, mut since) = (self.store.status()?, Instant::now());
-        while since.elapsed() < QUIET {
-            thread::sleep(QUIET / 10);
-            let now = self.store.status()?;
-            if now != last {
-                (last, since) = (now, Instant::now());
-            }
-        }
+        self.store.compact()?;
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::args::{BenchArgs, Level, Workload};
 use crate::failure::{Context, Exit, Result};
-use crate::output::{COUNT_BAR, Output, counter, progress};
+use crate::output::{COUNT_BAR, Output, counter, progress, stopwatch};
 use crate::place::Place;
 use crate::text::{bytes, counted, grouped, span};
 
@@ -36,8 +36,6 @@ const BUCKET: &str = "bench";
 const READS_PER_TIMED: u64 = 8;
 /// How often the keys that live are replaced by others in the workload `expire`.
 const EXPIRE_TIMES: u64 = 10;
-/// A store in which nothing happens for so long is settled.
-const QUIET: Duration = Duration::from_millis(500);
 /// The most threads for synced puts, if no counts are given.
 const SYNCED_THREADS: [u64; 3] = [1, 8, 32];
 
@@ -126,22 +124,6 @@ impl Setting {
     fn close(&self, store: &Store) -> Result<()> {
         store.close().trying(|| format!("close the store in {}", self.directory.display()))
     }
-
-    /// Everything in segments, and no merge at work.
-    fn settle(&self, store: &Store) -> Result<Store> {
-        self.close(store)?;
-        let store = self.open()?;
-        let mut quiet_since = Instant::now();
-        let mut last = store.status().trying(|| "read the status".to_owned())?;
-        while quiet_since.elapsed() < QUIET {
-            thread::sleep(QUIET / 10);
-            let now = store.status().trying(|| "read the status".to_owned())?;
-            if now != last {
-                (quiet_since, last) = (Instant::now(), now);
-            }
-        }
-        Ok(store)
-    }
 }
 
 /// The workloads of one call, one after the other.
@@ -173,7 +155,7 @@ impl Session<'_> {
                 self.one(&store, workload, threads, output)?;
             }
             if workload == Workload::Load && !self.args.unsettled {
-                store = self.settle(&store, output)?;
+                self.settle(&store, output)?;
             }
         }
         Ok(store)
@@ -191,12 +173,12 @@ impl Session<'_> {
         }
     }
 
-    fn settle(&mut self, store: &Store, output: &mut Output) -> Result<Store> {
+    fn settle(&mut self, store: &Store, output: &mut Output) -> Result<()> {
         let start = Instant::now();
-        let bar = counter().with_message("settle");
-        bar.enable_steady_tick(QUIET / 5);
-        let store = self.setting.settle(store)?;
+        let bar = stopwatch().with_message("settle");
+        let compacted = store.compact();
         bar.finish_and_clear();
+        compacted.trying(|| "compact the store".to_owned())?;
         self.settled = true;
         if !output.is_json() {
             let status = store.status().trying(|| "read the status".to_owned())?;
@@ -210,7 +192,7 @@ impl Session<'_> {
             ))?;
             output.flush()?;
         }
-        Ok(store)
+        Ok(())
     }
 
     fn one(&mut self, store: &Store, workload: Workload, threads: u64, output: &mut Output) -> Result<()> {
