@@ -157,7 +157,7 @@ impl Picture {
         let goes_along = |extent: &&Extent| *start < extent.to || 2 * extent.bytes() < self.segment_len;
         let before = target.iter().take_while(|extent| extent.from() <= start).last();
         let from = before.filter(goes_along).map_or(start, Extent::from);
-        let slice = match self.end(last, from, true) {
+        let slice = match self.end(last, from, start, true) {
             Some(end) => LiveRange::new(Some(from.clone()), end),
             None => LiveRange::new(Some(start.clone()), self.inner_end(last, start)),
         };
@@ -168,15 +168,15 @@ impl Picture {
     pub(crate) fn slice(&self, from: Option<Bound>) -> LiveRange {
         let Some(last) = self.runs.len().checked_sub(1) else { return LiveRange::ALL };
         let start = from.clone().unwrap_or_default();
-        LiveRange::new(from, self.end(last, &start, false).unwrap_or_else(|| self.inner_end(last, &start)))
+        LiveRange::new(from, self.end(last, &start, &start, false).unwrap_or_else(|| self.inner_end(last, &start)))
     }
 
-    /// Where a slice from `from` on ends: as far as possible, where a part of the target ends; `Some(None)` = with everything. `None` if
-    /// even one part is too much. Where nothing is above the target, a slice `stops` if that is asked for.
-    fn end(&self, last: usize, from: &Bound, stops: bool) -> Option<Option<Bound>> {
+    /// Where a slice from `from` on ends, which is to hold `start`: as far as possible, where a part of the target ends; `Some(None)` = with
+    /// everything. `None` if even one part is too much. Where nothing is above the target, a slice `stops` if that is asked for.
+    fn end(&self, last: usize, from: &Bound, start: &Bound, stops: bool) -> Option<Option<Bound>> {
         let target = &self.runs[last];
         let mut ends: Vec<&Bound> = target.iter().map(Extent::from).chain(target.last().map(|last| &last.to)).collect();
-        ends.retain(|end| *end > from);
+        ends.retain(|end| *end > start);
         let (mut found, mut before) = (None, from);
         for end in ends.into_iter().map(Some).chain([None]) {
             let stretch = LiveRange::new(Some(before.clone()), end.cloned());

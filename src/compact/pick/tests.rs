@@ -346,3 +346,18 @@ fn few_files_are_left_of_many_small_ones() {
     while sim.step(true) {}
     assert!(sim.files() <= 3 * 17, "{} files", sim.files());
 }
+
+#[test]
+fn a_small_part_before_a_slice_does_not_keep_it_from_its_own() {
+    let mut sim = Sim::new(100);
+    sim.flush((0..10).collect());
+    // More than one merge takes, in files too small to be moved.
+    let above = (0..20).map(|file| sim.part((0..40).map(|key| 1_000 * (file + 1) + key).collect())).collect();
+    sim.runs.insert(0, above);
+    let mut steps = 0;
+    while sim.step(false) || sim.step(true) {
+        steps += 1;
+        assert!(steps < 20, "it goes round in circles: {:?}", sim.runs);
+    }
+    assert_eq!(sim.runs.len(), 1);
+}
