@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::build::{Built, Site};
 use super::core::Core;
 use super::keeper::{Failed, Keeper};
-use crate::compact::Inputs;
+use crate::compact::{Floors, Inputs};
 use crate::error::{ErrorKind, Result};
 use crate::manifest::{BucketState, Manifest};
 use crate::number::{FileNumber, Revision};
@@ -100,12 +100,16 @@ impl Core {
             sync_directory: &mut || self.sync_directory(),
         };
         let mut built = site.build(inputs)?;
+        self.raise_to_present(&mut built.floors);
+        Ok(built)
+    }
+
+    /// What a deadline has taken was there until then, and that may be later than what is flushed.
+    pub(super) fn raise_to_present(&self, floors: &mut Floors) {
         let view = self.view.load();
-        for (id, (as_of, _)) in built.floors.iter_mut().filter(|(_, (as_of, _))| *as_of > Revision::NONE) {
-            // What a deadline has taken was there until then, and that may be later than what is flushed.
+        for (id, (as_of, _)) in floors.iter_mut().filter(|(_, (as_of, _))| *as_of > Revision::NONE) {
             *as_of = view.buckets.last_revision(*id).max(*as_of);
         }
-        Ok(built)
     }
 
     /// Makes `change` in the manifest, which names what was built; takes the files away again if the manifest surely does not name them.

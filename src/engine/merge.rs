@@ -147,6 +147,7 @@ impl Core {
                 }
             }
         }
+        self.raise_to_present(&mut floors);
         let left = |run: &Arc<Run>| Arc::new(Run::new(run.parts().iter().filter(|part| !is_dropped(part)).cloned().collect()));
         self.replace_runs(runs, runs.iter().map(left).collect(), &Built { segments: Vec::new(), floors })
     }
