@@ -24,7 +24,6 @@ pub(crate) enum Found {
     /// None that counts, and none that has expired.
     Nothing,
     /// The newest one has expired. Time does not run backwards, so it stays so; what is written next rolls it up (E6).
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     Expired,
     /// One that counted when it was read.
     Entry {

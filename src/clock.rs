@@ -21,7 +21,7 @@ pub(crate) struct StoreClock {
 
 impl StoreClock {
     /// The clock of a new store: starts at the wall clock.
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
+    #[allow(dead_code, reason = "tests start clocks; a store resumes one")]
     pub(crate) const fn start(wall_now: u64, monotonic_now: u64) -> Self {
         Self { store: wall_now, monotonic: monotonic_now }
     }
@@ -45,7 +45,7 @@ impl StoreClock {
     }
 
     /// Sets store time forward to the wall clock; answers by how much. A wall clock that lies behind changes nothing.
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
+    #[allow(dead_code, reason = "no public call sets the store clock yet")]
     pub(crate) fn adopt(&mut self, wall_now: u64, monotonic_now: u64) -> u64 {
         let now = self.now(monotonic_now);
         *self = Self { store: now.max(wall_now), monotonic: monotonic_now.max(self.monotonic) };

@@ -71,17 +71,8 @@ impl Flags {
         Self(Self::PURGE)
     }
 
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     pub(crate) const fn dropped() -> Self {
         Self(Self::DROPPED)
-    }
-
-    pub(crate) const fn of(operation: Operation) -> Self {
-        match operation {
-            Operation::Put => Self::put(),
-            Operation::Delete => Self::delete(),
-            Operation::Purge => Self::purge(),
-        }
     }
 
     #[must_use]
@@ -90,13 +81,6 @@ impl Flags {
     }
 
     #[must_use]
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
-    pub(crate) const fn without(self, bits: u16) -> Self {
-        Self(self.0 & !bits)
-    }
-
-    #[must_use]
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     pub(crate) const fn with_reason(self, reason: Reason) -> Self {
         let code = match reason {
             Reason::Written => 0,

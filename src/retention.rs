@@ -41,7 +41,6 @@ use crate::spec::Era;
 impl Era {
     /// The era to log when `depth` or `max_age` (0 = off) is raised from these values at store time `now`. In a bucket with
     /// expiry markers all that is due must have been swept before, since what the cutoff removes leaves no marker.
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     pub(crate) const fn at_raise(commit: CommitNumber, through: Revision, depth: u8, max_age: u64, now: u64) -> Self {
         // An entry is gone at exactly its deadline, hence "created before" the moment after.
         let cutoff = if max_age == 0 { 0 } else { now.saturating_add(1).saturating_sub(max_age) };

@@ -162,11 +162,6 @@ impl<'a> OpFields<'a> {
     pub(crate) const fn marker(bucket: BucketId, key: &'a [u8], flags: Flags, condition: Condition) -> Self {
         Self { flags, ..Self::put(bucket, key, &[], condition) }
     }
-
-    /// Demands that the key's newest entry has this revision; 0 = that it has none.
-    pub(crate) const fn check(bucket: BucketId, key: &'a [u8], revision: Revision) -> Self {
-        Self { is_check: true, ..Self::put(bucket, key, &[], Condition::Revision(revision)) }
-    }
 }
 
 impl Ops {

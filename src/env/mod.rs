@@ -47,7 +47,7 @@ pub enum LockMode {
     /// One holder, nobody else.
     Exclusive,
     /// Any number of holders, none exclusive.
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
+    #[allow(dead_code, reason = "no store is opened read-only yet")]
     Shared,
 }
 

@@ -114,14 +114,13 @@ impl Cursor {
     }
 
     /// To the first entry.
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
+    #[allow(dead_code, reason = "tests and benchmarks walk whole sections")]
     pub(crate) fn seek_first(&mut self) -> Result<()> {
         let moved = self.try_first();
         self.settle(moved, Position::After)
     }
 
     /// To the last entry.
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     pub(crate) fn seek_last(&mut self) -> Result<()> {
         let moved = self.try_last();
         self.settle(moved, Position::Before)
@@ -145,7 +144,6 @@ impl Cursor {
     }
 
     /// To the entry before; from after the last to the last.
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     pub(crate) fn prev(&mut self) -> Result<()> {
         let moved = match &self.position {
             Position::Before => return Ok(()),
@@ -222,7 +220,6 @@ impl Cursor {
         self.load_entry(0)
     }
 
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     fn try_last(&mut self) -> Result<bool> {
         let Some(last) = self.block_count().checked_sub(1) else { return Ok(false) };
         self.load_block(last)?;
@@ -244,7 +241,6 @@ impl Cursor {
     }
 
     #[inline]
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     fn try_prev(&mut self) -> Result<bool> {
         if let Some(index) = self.index.checked_sub(1) {
             return self.load_entry(index);
@@ -254,7 +250,6 @@ impl Cursor {
         self.load_last()
     }
 
-    #[allow(dead_code, reason = "its model and format are settled; the operation that needs it is not built yet")]
     fn load_last(&mut self) -> Result<bool> {
         self.load_entry(self.block.layout.count().saturating_sub(1))
     }
