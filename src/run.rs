@@ -264,8 +264,8 @@ impl Cursor {
 
     fn stand_in(&mut self, at: usize, cursor: segment::Cursor) {
         let live = &self.run.parts[at].live;
-        let ends = [live.from(), live.to()];
-        self.is_cut = ends.into_iter().flatten().any(|(bucket, _)| bucket == self.bucket);
+        // An end in another bucket can lie before or behind all of this one.
+        self.is_cut = live.from().is_some_and(|from| self.bucket <= from.0) || live.to().is_some_and(|to| to.0 <= self.bucket);
         (self.at, self.inner) = (at, Some(cursor));
     }
 
