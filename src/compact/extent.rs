@@ -48,20 +48,22 @@ impl Extent {
         let start = if part.live.from().is_some() { offset_of(part, part.first())? } else { 0 };
         let end = if part.live.to().is_some() { segment.offset_of(to.0, &to.1)? } else { segment.len() };
         let mut pieces = vec![(owned(part.first()), 0)];
-        let mut from = start;
-        while from.saturating_add(step) < end {
-            let Some(bound) = segment.key_at(from + step)? else { break };
+        // Every byte is counted once, in one piece or its neighbour: what seems to be missing would be taken for dead.
+        let (mut counted, mut probe) = (start, start);
+        while probe.saturating_add(step) < end {
+            probe += step;
+            let Some(bound) = segment.key_at(probe)? else { break };
             if bound >= to {
                 break;
             }
-            let at = segment.offset_of(bound.0, &bound.1)?;
             if pieces.last().is_some_and(|last| last.0 < bound) {
-                last(&mut pieces).1 += at.saturating_sub(from);
+                let at = segment.offset_of(bound.0, &bound.1)?.clamp(counted, end);
+                last(&mut pieces).1 += at - counted;
                 pieces.push((bound, 0));
+                counted = at;
             }
-            from = at.max(from + step);
         }
-        last(&mut pieces).1 += end.saturating_sub(from);
+        last(&mut pieces).1 += end.saturating_sub(counted);
         Ok(Self { number: segment.number(), file_len: segment.len(), pieces, to, garbage: 0, is_dead: false })
     }
 
