@@ -173,7 +173,6 @@ impl Batch {
         if self.ops.is_empty() {
             return Ok(Vec::new());
         }
-        self.check_limits()?;
         let fields = |op: &BatchOp| OpFields {
             bucket: op.bucket,
             flags: op.flags,
@@ -185,7 +184,11 @@ impl Batch {
             is_check: op.is_check,
         };
         let ops: Vec<OpFields<'_>> = self.ops.iter().map(fields).collect();
-        check_conditions(&ops)?;
+        if let Err(error) = self.check_limits().and_then(|()| check_conditions(&ops)) {
+            // Values are checked on the way to the queue; one over its limit is told before what is wrong with the batch as a whole.
+            self.engine.check_values(&ops)?;
+            return Err(error);
+        }
         self.engine.write_batch(&ops, WriteOptions { synced: self.synced, lenient: false })
     }
 

@@ -135,6 +135,11 @@ impl Engine {
         self.core.settings.batch_ops_max as usize
     }
 
+    /// Refuses values over the limits of the store or of their buckets.
+    pub(crate) fn check_values(&self, fields: &[OpFields<'_>]) -> Result<()> {
+        self.core.check_values(fields)
+    }
+
     pub(crate) fn purge_all(&self, id: BucketId) -> Result<Revision> {
         self.core.purge_all(id)
     }

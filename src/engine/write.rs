@@ -177,7 +177,7 @@ impl Core {
     }
 
     /// Refuses a value over the limits of the store or of its bucket. One that is only touched was let in before.
-    fn check_values(&self, fields: &[OpFields<'_>]) -> Result<()> {
+    pub(super) fn check_values(&self, fields: &[OpFields<'_>]) -> Result<()> {
         let view = self.view.load();
         let visible = view.visible();
         let mut last: Option<&BucketState> = None;
