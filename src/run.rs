@@ -25,19 +25,37 @@ pub(crate) struct Part {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     parts: Vec<Part>,
+    /// What each part ends at or before, in short: a point read finds its part among numbers that lie together.
+    ends: Vec<Short>,
+}
+
+/// A bucket, and the first eight bytes of a key. Of two keys with different ones the order is that of these.
+type Short = (BucketId, u64);
+
+fn short((bucket, key): (BucketId, &[u8])) -> Short {
+    let head = key.first_chunk().copied().unwrap_or_else(|| {
+        let mut head = [0; 8];
+        head[..key.len()].copy_from_slice(key);
+        head
+    });
+    (bucket, u64::from_be_bytes(head))
 }
 
 impl Run {
     /// Of parts that ascend and do not overlap.
     pub(crate) fn new(parts: Vec<Part>) -> Self {
-        let run = Self { parts };
+        let run = Self::unchecked(parts);
         debug_assert!(run.is_sound(), "parts out of order: {:?}", run.refs());
         run
     }
 
     /// As a manifest that was read says, which may be wrong: to be checked with [`Run::is_sound`].
-    pub(crate) const fn unchecked(parts: Vec<Part>) -> Self {
-        Self { parts }
+    pub(crate) fn unchecked(parts: Vec<Part>) -> Self {
+        let end = |part: &Part| match part.last() {
+            End::At(end) | End::Before(end) => short(end),
+        };
+        let ends = parts.iter().map(end).collect();
+        Self { parts, ends }
     }
 
     /// Of whole files, which ascend.
@@ -106,7 +124,13 @@ impl Run {
     /// The first part that has not ended before the key.
     fn first_at(&self, bucket: BucketId, key: &[u8]) -> usize {
         // Almost every run of a small store is one file.
-        if self.parts.len() == 1 { 0 } else { self.parts.partition_point(|part| part.ends_before(bucket, key)) }
+        if self.parts.len() == 1 {
+            return 0;
+        }
+        let key_short = short((bucket, key));
+        let below = self.ends.partition_point(|end| *end < key_short);
+        let same = self.ends[below..].partition_point(|end| *end == key_short);
+        below + self.parts[below..below + same].partition_point(|part| part.ends_before(bucket, key))
     }
 }
 

@@ -131,6 +131,7 @@ impl Memtable {
     }
 
     /// Hands the key's newest entry at or below `visible` to `read`, in place.
+    #[inline]
     pub(crate) fn with_newest<T>(
         &self,
         bucket: BucketId,
@@ -139,6 +140,11 @@ impl Memtable {
         visible: CommitNumber,
         read: impl FnOnce(Found<'_>) -> T,
     ) -> Option<T> {
+        // Whoever has loaded `visible` sees the count of at least what that covers. A table that nothing was put in is not touched: it has no
+        // memory of its own yet.
+        if self.is_empty() {
+            return None;
+        }
         let at = self.find(bucket, key, hash)?;
         let entry = self.entries.key(at).newest_visible(visible)?;
         let kept = entry.value();

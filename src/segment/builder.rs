@@ -1,8 +1,8 @@
 //! Writes a segment from entries in order. Called by flush, recovery and compaction, each with a new file under a temporary name.
 //!
 //! Memory: one block, one write buffer, and the tables of the section being written (module `tables`): about 28 bytes per entry, so a
-//! file that ends when [`Builder::is_full`] says so takes less than 128 MiB. A value that is larger than the buffer goes from the caller's
-//! slice into the file. It syncs as it goes, so that the last sync is short and the log's syncs beside it are not held up.
+//! file that ends when [`Builder::is_full`] says so takes less than 128 MiB. Of a value that is larger than the buffer, whole pieces go from
+//! the caller's slice into the file. It syncs as it goes, so that the last sync is short and the log's syncs beside it are not held up.
 //! After an error the file is worth nothing: a failed sync may have dropped what was written before, so every later call answers the same
 //! error, and the caller starts again with another file. Renaming and naming the file in the manifest are the caller's.
 
@@ -20,8 +20,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hash::KeyHasher;
 use crate::number::{BucketId, FileNumber, Revision};
 
-/// Writes are gathered up to here.
-const BUFFER_LEN: usize = 256 * 1024;
+/// Files are written in pieces of this length, from multiples of it on. Where the file system keeps what one write brings in one large page
+/// of its cache, the map of the file has huge pages then, and a random read walks no page tables; smaller pieces are never put together.
+const PIECE_LEN: u64 = 2 * 1024 * 1024;
+/// A value that is longer goes past the block that is being gathered, where blocks are not compressed.
+const BLOCK_VALUE_LEN_MAX: usize = 256 * 1024;
 /// Bytes between two syncs.
 const SYNC_EVERY: u64 = 4 * 1024 * 1024;
 /// Some numbers per entry are kept in memory until a section ends.
@@ -124,7 +127,7 @@ impl Builder {
         section.last_revision = meta.revision;
         section.last_flags = meta.flags;
         self.entries += 1;
-        let in_one_piece = if compressed { COMPRESSED_BLOCK_LEN_MAX } else { BUFFER_LEN };
+        let in_one_piece = if compressed { COMPRESSED_BLOCK_LEN_MAX } else { BLOCK_VALUE_LEN_MAX };
         if value.len() > in_one_piece && self.block.is_empty() {
             self.block.push(key, meta, &[]);
             return self.finish_block(value);
@@ -255,26 +258,41 @@ impl Output {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Appends `bytes`, and writes out the buffer when it is full.
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        if bytes.len() <= BUFFER_LEN {
-            self.buffer.extend_from_slice(bytes);
-            return if self.buffer.len() >= BUFFER_LEN { self.write_buffer() } else { Ok(()) };
+    /// Appends `bytes`, and writes out what fills a piece; whole pieces of large values go from where they are.
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        self.write_whole_pieces()?;
+        loop {
+            let room = (PIECE_LEN - self.len() % PIECE_LEN) as usize;
+            let Some((piece, rest)) = bytes.split_at_checked(room) else { break };
+            if self.buffer.is_empty() {
+                self.write_through(piece)?;
+            } else {
+                self.buffer.extend_from_slice(piece);
+                self.write_whole_pieces()?;
+            }
+            bytes = rest;
         }
-        self.write_buffer()?;
-        self.write_through(bytes)
-    }
-
-    fn write_buffer(&mut self) -> Result<()> {
-        let buffer = std::mem::take(&mut self.buffer);
-        self.write_through(&buffer)?;
-        self.buffer = buffer;
-        self.buffer.clear();
+        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn write_through(&mut self, bytes: &[u8]) -> Result<()> {
-        for piece in bytes.chunks(SYNC_EVERY as usize) {
+    /// Writes out the pieces that the buffer fills. It can be over the end of one by a block, which is encoded into it.
+    fn write_whole_pieces(&mut self) -> Result<()> {
+        let whole = self.len() - self.len() % PIECE_LEN;
+        if whole > self.written {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let len = (whole - self.written) as usize;
+            self.write_through(&buffer[..len])?;
+            buffer.drain(..len);
+            self.buffer = buffer;
+        }
+        Ok(())
+    }
+
+    fn write_through(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = (PIECE_LEN - self.written % PIECE_LEN) as usize;
+            let (piece, rest) = bytes.split_at(room.min(bytes.len()));
             if self.unsynced > 0 && self.unsynced + piece.len() as u64 > SYNC_EVERY {
                 self.sync(|file| file.sync_data())?;
             }
@@ -283,12 +301,14 @@ impl Output {
             }
             self.written += piece.len() as u64;
             self.unsynced += piece.len() as u64;
+            bytes = rest;
         }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.write_buffer()?;
+        let buffer = std::mem::take(&mut self.buffer);
+        self.write_through(&buffer)?;
         self.sync(|file| file.sync_all())
     }
 

@@ -103,7 +103,9 @@ impl LoadedBlock<'_> {
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
     pub(crate) meta: Meta,
-    block: LoadedBlock<'a>,
+    /// Where its block starts in the file, and the bytes of that.
+    at: usize,
+    bytes: BlockBytes<'a>,
     segment: &'a Segment,
     /// Where the value lies in the block.
     value: Range<usize>,
@@ -113,14 +115,14 @@ impl Found<'_> {
     /// The value in place.
     #[inline]
     pub(crate) fn value(&self) -> &[u8] {
-        self.block.bytes.get(self.value.clone()).unwrap_or_default()
+        self.bytes.get(self.value.clone()).unwrap_or_default()
     }
 
     /// The value to keep: copied if small, pinning the map or the decompressed block if large.
     pub(crate) fn to_value(&self) -> Value {
-        match &self.block.bytes {
-            BlockBytes::Mapped(_) => self.segment.pin(self.block.at, None, self.value.clone()),
-            BlockBytes::Cached(bytes) => self.segment.pin(self.block.at, Some(bytes), self.value.clone()),
+        match &self.bytes {
+            BlockBytes::Mapped(_) => self.segment.pin(self.at, None, self.value.clone()),
+            BlockBytes::Cached(bytes) => self.segment.pin(self.at, Some(bytes), self.value.clone()),
         }
     }
 }
@@ -372,7 +374,8 @@ impl Segment {
     fn found<'a>(&'a self, block: LoadedBlock<'a>, index: usize, key: &[u8]) -> Result<Option<Found<'a>>> {
         let entry = block.block().entry_of(index, key).map_err(|error| self.corrupt(block.at as u64, error))?;
         let found = entry.map(|entry| (entry.meta, entry.value_at..entry.value_at.saturating_add(entry.value.len())));
-        Ok(found.map(|(meta, value)| Found { meta, block, segment: self, value }))
+        let LoadedBlock { at, bytes, .. } = block;
+        Ok(found.map(|(meta, value)| Found { meta, at, bytes, segment: self, value }))
     }
 
     #[inline]

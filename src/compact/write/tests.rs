@@ -117,6 +117,26 @@ fn files_end_between_two_keys() {
     Run::of_files(files);
 }
 
+#[test]
+fn a_key_is_looked_for_in_the_file_that_has_it_whatever_it_shares_with_others() {
+    let env = Env::memory();
+    let keys = ["a", "long.key", "long.key.1", "long.key.2", "long.key.3", "long.kez.1", "z"];
+    let pairs: Vec<(u64, &str)> = [1, 2].iter().flat_map(|bucket| keys.map(|key| (*bucket, key))).collect();
+    let memtable = memtable(&pairs);
+    let files = build(&env, 1, &Inputs { file_len: 1, ..inputs(Some(&memtable), &[], &states(&[1, 2])) }).unwrap();
+    assert!(files.len() > keys.len());
+    let run = Run::of_files(files);
+    for cut in [LiveRange::ALL, LiveRange::new(None, Some((BucketId(2), b"long.key.2"[..].into())))] {
+        let run = run.cut(&cut);
+        for (bucket, key) in &pairs {
+            let (bucket, key) = (BucketId(*bucket), key.as_bytes());
+            let hash = KeyHasher::new(7).hash(bucket, key);
+            let found = run.find(bucket, key).is_some_and(|segment| segment.newest(bucket, key, hash).unwrap().is_some());
+            assert_eq!(found, cut.holds(bucket, key), "{bucket:?} {}", key.escape_ascii());
+        }
+    }
+}
+
 /// The entries of a run, as (bucket, key, revision).
 fn entries(run: &Arc<Run>) -> Vec<(u64, String, u64)> {
     let mut all = Vec::new();

@@ -18,7 +18,10 @@ use crate::segment::reseal::{expected_of, reseal};
 use crate::segment::{Builder, Cursor, Segment};
 use crate::testing::segment::{BytesFile, open_bytes};
 
-/// Bytes between syncs, and a sync that fails.
+/// Whole writes of this length, from multiples of it on, are what file systems keep in huge pages.
+const PIECE: u64 = 2 * 1024 * 1024;
+
+/// Bytes between syncs, a sync that fails, and whether all is written in whole pieces.
 #[derive(Clone, Debug, Default)]
 struct Watched {
     file: BytesFile,
@@ -30,6 +33,8 @@ struct Calls {
     unsynced: usize,
     unsynced_max: usize,
     end: u64,
+    /// Where a write began that is no piece of 2 MiB from a multiple of that on, nor the last write of all.
+    crooked: Option<u64>,
     syncs: usize,
     failing_sync: Option<usize>,
     after_failure: usize,
@@ -55,6 +60,10 @@ impl File for Watched {
             calls.after_failure += 1;
         }
         assert_eq!(offset, calls.end, "written from front to end");
+        assert_eq!(calls.crooked, None, "not the last write, and no whole piece");
+        if !offset.is_multiple_of(PIECE) || bytes.len() as u64 != PIECE {
+            calls.crooked = Some(offset);
+        }
         calls.end += bytes.len() as u64;
         calls.unsynced += bytes.len();
         calls.unsynced_max = calls.unsynced_max.max(calls.unsynced);
@@ -170,6 +179,7 @@ fn huge_values_go_through_in_pieces_and_are_read_in_place() {
     let calls = watched.calls.lock().unwrap();
     assert!(calls.unsynced_max <= 4 * 1024 * 1024, "{calls:?}");
     assert_eq!(calls.unsynced, 0, "all is synced at the end");
+    assert!(calls.crooked.is_none_or(|last| last.is_multiple_of(PIECE)));
 }
 
 #[test]
