@@ -71,7 +71,14 @@ impl Core {
             }
         }
         merging.forget(&self.view.load().runs);
+        self.let_go(basis);
         Ok(true)
+    }
+
+    /// Gives back the files that the merge has emptied, once it does not hold them itself: a flush that would do it may be long away.
+    fn let_go(&self, basis: Basis) {
+        drop(basis);
+        self.retired.lock().reap(&*self.env.fs);
     }
 
     /// Merges everything into one run, slice by slice. What is flushed meanwhile may stay above it.
@@ -86,6 +93,7 @@ impl Core {
             let slice = picture(&basis, &merging, segment_len, false, |run| Extent::of(run, segment_len))?.slice(from);
             self.merge_slice(&basis, &mut merging, last, &slice)?;
             merging.forget(&self.view.load().runs);
+            self.let_go(basis);
             match slice.to() {
                 Some((bucket, key)) => from = Some((bucket, key.into())),
                 None => return Ok(()),
