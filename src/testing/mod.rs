@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod memtable;
 pub mod ops;
 pub mod oracle;
+pub mod picture;
 pub mod segment;
 pub mod subject;
 #[cfg(test)]

@@ -169,8 +169,20 @@ pub enum Op {
         pattern: u8,
         take: u8,
     },
-    /// Reads the oldest held iterator to its end: it must show what there was when it was started.
+    HoldSnapshot {
+        bucket: u8,
+    },
+    HoldStoreSnapshot,
+    /// Reads the oldest held iterator to its end, or all of a snapshot: it must show what there was when it was started.
     DrainHeld,
+    /// The newest entries of a range of keys, from both ends in turns; ends beyond the list of keys are open.
+    Range {
+        bucket: u8,
+        from: u8,
+        to: u8,
+        shape: u8,
+        turns: u8,
+    },
     CreateBucket {
         bucket: u8,
         config: (u8, u8),
@@ -229,14 +241,23 @@ impl Op {
             143..=155 => Self::EditBucket { bucket: bytes.next()?, config: (bytes.next()?, bytes.next()?) },
             156..=171 => Self::Read { bucket: bytes.next()?, key: bytes.next()? },
             172..=179 => Self::ReadAt { bucket: bytes.next()?, key: bytes.next()?, back: bytes.next()? },
-            180..=185 => Self::History { bucket: bytes.next()?, pattern: bytes.next()? },
-            186..=191 => {
+            180..=183 => Self::History { bucket: bytes.next()?, pattern: bytes.next()? },
+            184..=188 => {
                 let (bucket, choice) = (bytes.next()?, bytes.next()?);
                 let patterns = (0..choice % 4).map(|_| bytes.next()).collect::<Option<_>>()?;
                 Self::Keys { bucket, patterns, markers: choice & 0x80 != 0 }
             }
-            192..=194 => Self::HoldKeys { bucket: bytes.next()?, pattern: bytes.next()?, take: bytes.next()? },
-            195..=197 => Self::HoldHistory { bucket: bytes.next()?, pattern: bytes.next()?, take: bytes.next()? },
+            189..=191 => Self::Range {
+                bucket: bytes.next()?,
+                from: bytes.next()?,
+                to: bytes.next()?,
+                shape: bytes.next()?,
+                turns: bytes.next()?,
+            },
+            192..=193 => Self::HoldKeys { bucket: bytes.next()?, pattern: bytes.next()?, take: bytes.next()? },
+            194..=195 => Self::HoldHistory { bucket: bytes.next()?, pattern: bytes.next()?, take: bytes.next()? },
+            196 => Self::HoldSnapshot { bucket: bytes.next()? },
+            197 => Self::HoldStoreSnapshot,
             198..=201 => Self::DrainHeld,
             202..=208 => Self::CreateBucket { bucket: bytes.next()?, config: (bytes.next()?, bytes.next()?) },
             209..=211 => Self::DeleteBucket { bucket: bytes.next()? },
@@ -395,6 +416,11 @@ pub(super) fn key_name(number: u8) -> String {
     spelled(KEYS[usize::from(number) % KEYS.len()])
 }
 
+/// A key, or the end of all keys.
+pub(super) fn bound_name(number: u8) -> Option<String> {
+    KEYS.get(usize::from(number) % (KEYS.len() + 2)).map(|key| spelled(key))
+}
+
 pub(super) fn pattern_name(number: u8) -> String {
     spelled(PATTERNS[usize::from(number) % PATTERNS.len()])
 }
@@ -428,6 +454,9 @@ mod tests {
         reached(|op| matches!(op, Op::Keys { patterns, markers: true, .. } if patterns.len() == 3));
         reached(|op| matches!(op, Op::HoldKeys { .. }));
         reached(|op| matches!(op, Op::HoldHistory { .. }));
+        reached(|op| matches!(op, Op::HoldSnapshot { .. }));
+        reached(|op| matches!(op, Op::HoldStoreSnapshot));
+        reached(|op| matches!(op, Op::Range { .. }));
         reached(|op| matches!(op, Op::UseDeadHandle { .. }));
         reached(|op| matches!(op, Op::MergeAll));
         reached(|op| matches!(op, Op::Wait(Wait::BeforeNextExpiry)));

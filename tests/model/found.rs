@@ -80,3 +80,20 @@ fn each_full_bucket_of_a_batch_is_counted_anew() {
     clock.advance(MOMENT);
     store.batch().put(&buckets[0], "a", "1").put(&buckets[1], "a", "1").commit().unwrap();
 }
+
+/// A merge removed a key that had expired after the last flush, and raised the floor of the past only to the last revision of that flush: what
+/// the key was in between was called absent.
+#[test]
+fn the_past_of_a_key_that_expired_after_the_flush_is_not_called_absent() {
+    let clock = ManualClock::new();
+    let (store, _) = store(&clock);
+    let bucket = store.create_bucket(BucketConfig::new("b")).unwrap();
+    bucket.put_with("short", "1", short()).unwrap();
+    store.flush().unwrap();
+    bucket.put("a", "2").unwrap();
+    bucket.put("a", "3").unwrap();
+    clock.advance(MOMENT);
+    store.merge_all().unwrap();
+    let error = bucket.get_as_of("short", Revision::from(2)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Compacted);
+}

@@ -14,6 +14,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod found;
+mod metamorphic;
+mod replay;
 
 use std::path::Path;
 use std::time::Duration;

@@ -39,7 +39,7 @@ pub struct OracleBucket {
     /// Whether the next revision may be further on than the one after the last.
     pub gap_allowed: bool,
     lives: BTreeMap<String, Life>,
-    /// A key lost all it had, or the whole bucket was purged: of any key the past may be unknown.
+    /// Something expired, a key lost all it had, or the whole bucket was purged: of any key the past may be unknown.
     has_lost_keys: bool,
 }
 
@@ -71,11 +71,12 @@ pub struct Past {
 }
 
 impl Life {
-    /// Marks what goes at store time `now` under these limits.
-    fn settle(&mut self, now: u64, config: &BucketConfig) {
+    /// Marks what goes at store time `now` under these limits; answers whether something expired.
+    fn settle(&mut self, now: u64, config: &BucketConfig) -> bool {
         let max_age = config.age_limit().map_or(u64::MAX, nanoseconds);
         let is_due = |version: &Version| version.expiry(max_age) <= now;
         let is_over = self.versions.last().is_some_and(is_due);
+        let has_expired = self.versions.iter().any(|version| !version.is_gone && is_due(version));
         let depth = usize::from(config.history_depth());
         for (position, version) in self.versions.iter_mut().rev().enumerate() {
             version.is_gone |= is_over || position >= depth || is_due(version);
@@ -83,6 +84,7 @@ impl Life {
         self.is_trimmed |= self.versions.iter().any(|version| version.is_gone);
         let kept = self.versions.iter().position(|version| !version.is_gone).unwrap_or(self.versions.len());
         self.versions.drain(..kept);
+        has_expired
     }
 
     /// Everything but the newest `count` goes.
@@ -128,7 +130,7 @@ impl OracleBucket {
     }
 
     /// All keys that ever retained something.
-    pub(super) fn known_keys(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn known_keys(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.lives.keys().map(String::as_str)
     }
 
@@ -208,8 +210,8 @@ impl OracleBucket {
     pub(super) fn settle(&mut self, now: u64) {
         let Self { config, lives, has_lost_keys, last_revision, .. } = self;
         for life in lives.values_mut().filter(|life| !life.versions.is_empty()) {
-            life.settle(now, config);
-            *has_lost_keys |= life.versions.is_empty();
+            // An expired entry may leave a file in which nothing else is of its key.
+            *has_lost_keys |= life.settle(now, config) || life.versions.is_empty();
             life.note(*last_revision, false);
         }
     }
@@ -230,6 +232,8 @@ impl OracleBucket {
         let life = self.lives.entry(write.key.clone()).or_default();
         if operation == Operation::Purge {
             life.keep_newest(0);
+            // Whether there was anything, nobody knows afterwards.
+            life.is_trimmed = true;
         }
         let revision = self.last_revision;
         life.versions.push(Version { revision, operation, reason, value, at: now, deadline, created, is_gone: false });

@@ -1,14 +1,14 @@
 //! The comparison of what a store shows with what the oracle knows.
 
 use std::fmt;
+use std::ops::Bound;
 use std::time::SystemTime;
 
-use super::{Checked, Mismatch, Oracle, OracleBucket, Refusal, Version};
-use crate::bucket::Bucket;
+use super::{Bounds, Checked, Mismatch, Oracle, OracleBucket, Reads, Refusal, Version};
 use crate::entry::{Entry, Operation};
-use crate::error::{Error, Outcome, Result as StoreResult};
+use crate::error::{Error, ErrorKind, Outcome, Result as StoreResult};
 use crate::number::Revision;
-use crate::scan::KeysOptions;
+use crate::scan::{Entries, KeysOptions};
 use crate::store::Store;
 
 impl Oracle {
@@ -34,7 +34,7 @@ impl OracleBucket {
     ///
     /// # Errors
     /// What differs first.
-    pub fn check(&mut self, bucket: &Bucket) -> Checked {
+    pub fn check(&mut self, bucket: &dyn Reads) -> Checked {
         self.check_counts(bucket)?;
         self.check_lists(bucket)?;
         for key in self.known_keys() {
@@ -47,7 +47,7 @@ impl OracleBucket {
     ///
     /// # Errors
     /// What differs.
-    pub fn check_counts(&self, bucket: &Bucket) -> Checked {
+    pub fn check_counts(&self, bucket: &dyn Reads) -> Checked {
         same("configuration", &bucket.config()?, &self.config)?;
         let status = bucket.status()?;
         same("configuration in status", &status.config, &self.config)?;
@@ -55,17 +55,26 @@ impl OracleBucket {
         let (values, bytes) = self.size();
         same("values", &status.values, &values)?;
         same("bytes", &status.bytes, &bytes)?;
+        let first = self.history(">").first().map_or(0, |(_, version)| version.revision);
+        same("first_revision", &status.first_revision.get(), &first)?;
         if self.gap_allowed && status.last_revision.get() > self.last_revision {
             return Ok(());
         }
         same("last_revision", &status.last_revision.get(), &self.last_revision)
     }
 
-    fn check_lists(&self, bucket: &Bucket) -> Checked {
+    fn check_lists(&self, bucket: &dyn Reads) -> Checked {
         for markers in [false, true] {
             let found = bucket.keys_with(KeysOptions::new().markers(markers))?.map(|key| Ok(key?.as_str().to_owned()));
             let found: Vec<String> = found.collect::<StoreResult<_>>()?;
             same(if markers { "keys with markers" } else { "keys" }, &found, &self.keys(&[], markers))?;
+        }
+        for (markers, turns) in [(false, 0), (true, 0xff), (true, 0b1001_0110)] {
+            self.check_range(bucket, (Bound::Unbounded, Bound::Unbounded), markers, turns)?;
+        }
+        let keys: Vec<String> = self.known_keys().rev().map(str::to_owned).collect();
+        for (key, found) in keys.iter().zip(bucket.get_many(&keys)?) {
+            same_bytes("get_many", found.as_deref(), self.value(key).map(|version| &*version.value))?;
         }
         self.check_history(bucket, ">")
     }
@@ -74,7 +83,7 @@ impl OracleBucket {
     ///
     /// # Errors
     /// What differs.
-    pub fn check_history(&self, bucket: &Bucket, pattern: &str) -> Checked {
+    pub fn check_history(&self, bucket: &dyn Reads, pattern: &str) -> Checked {
         let expected = self.history(pattern);
         let mut found = bucket.history(pattern)?;
         for (index, (key, version)) in expected.iter().enumerate() {
@@ -93,12 +102,12 @@ impl OracleBucket {
     ///
     /// # Errors
     /// What differs.
-    pub fn check_key(&self, bucket: &Bucket, key: &str) -> Checked {
+    pub fn check_key(&self, bucket: &dyn Reads, key: &str) -> Checked {
         let newest = self.newest(key);
         check_entry(bucket.entry(key)?.as_ref(), key, newest).map_err(|mismatch| mismatch.context("entry"))?;
         let value = self.value(key).map(|version| &*version.value);
         same_bytes("get", bucket.get(key)?.as_deref(), value)?;
-        same_bytes("get_with", bucket.get_with(key, <[u8]>::to_vec)?.as_deref(), value)?;
+        same_bytes("get_with", bucket.get_with(key)?.as_deref(), value)?;
         self.check_history(bucket, key)?;
         let first = self.retained(key).next().map_or(1, |version| version.revision.saturating_sub(1).max(1));
         let last = newest.map_or(2, |version| version.revision + 1);
@@ -107,14 +116,91 @@ impl OracleBucket {
         let mut revisions: Vec<u64> = retained.chain(near_first).chain(near_last).collect();
         revisions.sort_unstable();
         revisions.dedup();
-        revisions.into_iter().try_for_each(|revision| self.check_key_at(bucket, key, revision))
+        revisions.into_iter().try_for_each(|revision| {
+            self.check_key_at(bucket, key, revision)?;
+            self.check_as_of(bucket, key, revision)
+        })
+    }
+
+    /// Compares what the key's value was when that revision was the bucket's newest.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check_as_of(&self, bucket: &dyn Reads, key: &str, revision: u64) -> Checked {
+        if revision == 0 || self.gap_allowed && revision >= self.last_revision {
+            return Ok(());
+        }
+        let past = self.as_of(key, revision);
+        match bucket.get_as_of(key, Revision::from(revision)) {
+            Ok(found) if past.values.iter().any(|value| value.as_deref() == found.as_deref()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Compacted && past.may_be_compacted => {
+                let floor = error.floor().map_or(0, Revision::get);
+                let again = bucket.get_as_of(key, Revision::from(floor));
+                let is_answered = !matches!(&again, Err(error) if error.kind() == ErrorKind::Compacted);
+                if revision < floor && is_answered {
+                    return Ok(());
+                }
+                Err(Mismatch(format!("as of {revision}: compacted up to {floor}, where it answers {again:?}")))
+            }
+            found => Err(Mismatch(format!("as of {revision}: {found:?} instead of {past:?}"))),
+        }
+    }
+
+    /// The keys in the range that hold a value, or with `markers` all that retain anything.
+    fn keys_in(&self, bounds: Bounds<'_>, markers: bool) -> Vec<String> {
+        let is_after_start = |key: &str| match bounds.0 {
+            Bound::Included(start) => start <= key,
+            Bound::Excluded(start) => start < key,
+            Bound::Unbounded => true,
+        };
+        let is_before_end = |key: &str| match bounds.1 {
+            Bound::Included(end) => key <= end,
+            Bound::Excluded(end) => key < end,
+            Bound::Unbounded => true,
+        };
+        let keys = self.keys(&[], markers);
+        keys.into_iter().filter(|key| is_after_start(key) && is_before_end(key)).collect()
+    }
+
+    /// Compares a scan of a range of keys. Each bit of `turns` says which end the next entry is taken from, again and again.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check_range(&self, bucket: &dyn Reads, bounds: Bounds<'_>, markers: bool, turns: u8) -> Checked {
+        let scan = bucket.range(bounds)?.markers(markers);
+        self.check_scan(scan, self.keys_in(bounds, markers), turns).map_err(|mismatch| mismatch.context(format!("{bounds:?}")))
+    }
+
+    /// The same of the keys that begin with a text.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check_prefix(&self, bucket: &dyn Reads, prefix: &str, turns: u8) -> Checked {
+        let keys = self.keys(&[], false).into_iter().filter(|key| key.starts_with(prefix)).collect();
+        self.check_scan(bucket.prefix(prefix)?, keys, turns).map_err(|mismatch| mismatch.context(format!("prefix {prefix}")))
+    }
+
+    fn check_scan(&self, mut scan: Entries, expected: Vec<String>, turns: u8) -> Checked {
+        let mut expected = std::collections::VecDeque::from(expected);
+        for turn in 0.. {
+            let is_back = turns >> (turn % 8) & 1 == 1;
+            let (found, due) =
+                if is_back { (scan.next_back(), expected.pop_back()) } else { (scan.next(), expected.pop_front()) };
+            let found = found.transpose()?;
+            let Some(due) = due else {
+                let beyond = found.or(scan.next_back().transpose()?).or(scan.next().transpose()?);
+                return check_entry(beyond.as_ref(), "none", None);
+            };
+            check_entry(found.as_ref(), &due, self.newest(&due))?;
+        }
+        Ok(())
     }
 
     /// Compares what one revision of one key denotes.
     ///
     /// # Errors
     /// What differs.
-    pub fn check_key_at(&self, bucket: &Bucket, key: &str, revision: u64) -> Checked {
+    pub fn check_key_at(&self, bucket: &dyn Reads, key: &str, revision: u64) -> Checked {
         let denoted =
             if revision == 0 { self.newest(key) } else { self.retained(key).find(|version| version.revision == revision) };
         let entry = bucket.entry_at(key, Revision::from(revision))?;
@@ -125,7 +211,7 @@ impl OracleBucket {
     }
 
     /// Times of creation never decrease along revisions, and none ever changes.
-    fn learn_created(&mut self, bucket: &Bucket) -> Checked {
+    fn learn_created(&mut self, bucket: &dyn Reads) -> Checked {
         let mut latest = SystemTime::UNIX_EPOCH;
         for entry in bucket.history(">")? {
             let entry = entry?;

@@ -1,5 +1,7 @@
 //! What a step compares: reads of a bucket, iterators that are held while everything moves on, calls that must fail.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::{Checked, Mismatch, Refusal, World, bucket_name, check_failed, pattern_name};
@@ -10,7 +12,9 @@ use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::number::Revision;
 use crate::scan::{History, Keys, KeysOptions};
-use crate::testing::oracle::{OracleBucket, Version, check_entry};
+use crate::snapshot::{BucketSnapshot, Snapshot};
+use crate::testing::ops::bound_name;
+use crate::testing::oracle::{OracleBucket, Version, check_entry, same};
 
 const HELD_MAX: usize = 3;
 
@@ -19,6 +23,8 @@ const HELD_MAX: usize = 3;
 pub(super) enum Held {
     Keys(Keys, Vec<String>),
     History(History, Vec<(String, Version)>),
+    Snapshot(BucketSnapshot, Box<OracleBucket>),
+    StoreSnapshot(Snapshot, BTreeMap<String, OracleBucket>),
 }
 
 impl World {
@@ -61,6 +67,46 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn hold_snapshot(&mut self, bucket: u8) -> Checked {
+        let name = bucket_name(bucket);
+        let (Some(oracle), Some(handle)) = (self.oracle.buckets.get(name), self.handles.get(name)) else { return Ok(()) };
+        let held = Held::Snapshot(handle.snapshot()?, Box::new(oracle.clone()));
+        self.hold(held);
+        Ok(())
+    }
+
+    pub(super) fn hold_store_snapshot(&mut self) -> Checked {
+        let mut expected = self.oracle.buckets.clone();
+        // It learns the last revision of a bucket only when it is asked for the bucket, and answers as of that one less surely.
+        expected.values_mut().for_each(|bucket| bucket.gap_allowed = true);
+        let held = Held::StoreSnapshot(self.store().snapshot()?, expected);
+        self.hold(held);
+        Ok(())
+    }
+
+    pub(super) fn range(&self, bucket: u8, (from, to): (u8, u8), shape: u8, turns: u8) -> Checked {
+        let (from, to) = (bound_name(from), bound_name(to));
+        let bound = |name: &'_ Option<String>, is_excluded| match name {
+            Some(name) if is_excluded => Bound::Excluded(name.clone()),
+            Some(name) => Bound::Included(name.clone()),
+            None => Bound::Unbounded,
+        };
+        let (start, end) = (bound(&from, shape & 1 == 1), bound(&to, shape & 2 == 0));
+        self.read(bucket, |oracle, bucket| {
+            if shape & 0x18 == 0 {
+                let text = from.unwrap_or_default();
+                let half = &text[..text.len().div_ceil(usize::from(shape / 32) + 1)];
+                return oracle.check_prefix(bucket, half, turns);
+            }
+            oracle.check_range(
+                bucket,
+                (start.as_ref().map(String::as_str), end.as_ref().map(String::as_str)),
+                shape & 4 == 0,
+                turns,
+            )
+        })
+    }
+
     fn hold(&mut self, held: Held) {
         if self.held.len() == HELD_MAX {
             self.held.remove(0);
@@ -75,8 +121,14 @@ impl World {
         let mismatch = match self.held.remove(0) {
             Held::Keys(keys, expected) => compare_keys(keys, &expected),
             Held::History(history, expected) => compare_history(history, &expected),
+            Held::Snapshot(snapshot, mut expected) => expected.check(&snapshot),
+            Held::StoreSnapshot(snapshot, mut expected) => {
+                let names: Vec<String> = expected.keys().cloned().collect();
+                same("buckets of a snapshot", &snapshot.buckets(), &names)?;
+                expected.iter_mut().try_for_each(|(name, expected)| expected.check(&snapshot.bucket(name)?))
+            }
         };
-        mismatch.map_err(|mismatch| mismatch.context("held iterator"))
+        mismatch.map_err(|mismatch| mismatch.context("held"))
     }
 
     pub(super) fn use_dead_handle(&self, call: u8) -> Checked {
