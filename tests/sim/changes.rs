@@ -36,7 +36,7 @@ macro_rules! scenarios {
     ($($name:ident: $levels:expr, $setup:expr, $steps:expr;)+) => { $(
         #[test]
         fn $name() {
-            sweep(&scenario(stringify!($name), $levels, $steps).after($setup));
+            sweep(&scenario(stringify!($name), $levels, $steps).after($setup).brief());
         }
     )+ };
 }

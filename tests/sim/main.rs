@@ -4,9 +4,9 @@
 //! - `script`: what a scenario is made of; `scenarios`: the scenarios; `changes`: those of what the log knows beyond single writes.
 //! - `world`: one run of one of them; `ledger`: what was tried, and whether what is there afterwards can have come from it.
 //! - `sweep`: the cases (crash at call i under every policy; crash in the recovery after it; fault at call i, once and
-//!   sticky, then left, killed or cut off; the script stopped after each step), and what must hold after each: a prefix
-//!   of the commits with everything acknowledged as durable, numbers that go on, reads that agree, `verify`, a second and
-//!   a third open, no orphans, no leaks.
+//!   sticky, then left, killed or cut off, in each of these ways or in turn; the script stopped after each step), and what
+//!   must hold after each: a prefix of the commits with everything acknowledged as durable, numbers that go on, reads that
+//!   agree, `verify`, a second and a third open, no orphans, no leaks.
 //! - `damage`: bytes that change at rest; `full_disk`: space that ends and comes back; `pairs`: two faults close to each other;
 //!   `silent`: disks that lie.
 //!

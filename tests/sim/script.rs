@@ -152,10 +152,12 @@ pub(crate) struct Scenario {
     pub(crate) steps: Vec<Step>,
     /// Every second crash inside every recovery, not a sample: for the scenarios that are about recovery.
     pub(crate) deep: bool,
+    /// After each fault the store is left in one of three ways, in turn, and not in each: where neighbouring calls do the same things.
+    pub(crate) brief: bool,
 }
 
 pub(crate) fn scenario(name: &'static str, levels: &'static [Level], steps: Vec<Step>) -> Scenario {
-    Scenario { name, levels, setup: Vec::new(), steps, deep: false }
+    Scenario { name, levels, setup: Vec::new(), steps, deep: false, brief: false }
 }
 
 impl Scenario {
@@ -166,6 +168,11 @@ impl Scenario {
 
     pub(crate) fn deep(mut self) -> Self {
         self.deep = true;
+        self
+    }
+
+    pub(crate) fn brief(mut self) -> Self {
+        self.brief = true;
         self
     }
 }
