@@ -152,7 +152,8 @@ pub(crate) struct Scenario {
     pub(crate) steps: Vec<Step>,
     /// Every second crash inside every recovery, not a sample: for the scenarios that are about recovery.
     pub(crate) deep: bool,
-    /// After each fault the store is left in one of three ways, in turn, and not in each: where neighbouring calls do the same things.
+    /// After each fault the store is left in one of three ways, in turn, and not in each, and of
+    /// the recovery after a crash one call is crashed in: where neighbouring calls do the same things.
     pub(crate) brief: bool,
 }
 

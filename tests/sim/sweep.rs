@@ -213,7 +213,8 @@ impl Sweep<'_> {
             let policy = CrashPolicy::ALL.iter().position(|policy| case.ends_with(&format!("{policy:?}"))).unwrap_or(0) as u64;
             (1..=calls).filter(|second| (second + call) % CrashPolicy::ALL.len() as u64 == policy).collect()
         } else {
-            (0..DOUBLE_SAMPLE).map(|index| (call * 7 + index * calls / DOUBLE_SAMPLE) % calls + 1).collect()
+            let count = if self.scenario.brief { 1 } else { DOUBLE_SAMPLE };
+            (0..count).map(|index| (call * 7 + index * calls / DOUBLE_SAMPLE) % calls + 1).collect()
         };
         for second in sample {
             let policy = CrashPolicy::ALL[((call + second * 5) % CrashPolicy::ALL.len() as u64) as usize];
