@@ -211,6 +211,10 @@ impl Core {
         leader.next = last.next();
         let written = self.append(leader, &fields)?;
         let unsynced = self.tail.wrote(last, written);
+        if !self.spare_wanted.load(Ordering::Relaxed) && leader.log.remaining() < self.settings.log_file_len / 4 * 3 {
+            self.spare_wanted.store(true, Ordering::Relaxed);
+            self.board.wake();
+        }
         // The record is written: whatever fails now, it may be there after the next open.
         self.sync_if_due(last, written, unsynced, synced).map_err(Error::indeterminate)
     }

@@ -50,6 +50,8 @@ pub(super) struct Core {
     pub(super) leader: Mutex<Leader>,
     pub(super) tail: Tail,
     pub(super) spare: Mutex<Spare>,
+    /// The active log file has been used for a quarter: the next one is prepared. A store that rests reserves one file and not two.
+    pub(super) spare_wanted: AtomicBool,
     pub(super) keeper: Mutex<Keeper>,
     pub(super) retired: Mutex<Retired>,
     pub(super) flushing: Mutex<()>,
@@ -103,6 +105,7 @@ impl Core {
             view_edit: Mutex::default(),
             queue: Queue::default(),
             tail,
+            spare_wanted: AtomicBool::new(false),
             spare: Mutex::new(Spare { file: None, newest: parts.leader.log.number() }),
             leader: Mutex::new(parts.leader),
             keeper: Mutex::new(parts.keeper),
@@ -190,6 +193,7 @@ impl Core {
     /// The next log file for a record with `payload_len` bytes: the prepared one, or one that is prepared now.
     pub(super) fn take_log(&self, payload_len: usize) -> Result<LogFile> {
         let mut spare = self.spare.lock();
+        self.spare_wanted.store(false, Ordering::Relaxed);
         if let Some(file) = spare.file.take() {
             return Ok(file);
         }
@@ -205,10 +209,10 @@ impl Core {
         Ok(file)
     }
 
-    /// Prepares the next log file if there is none; answers whether it did.
+    /// Prepares the next log file if it will be needed soon and is not there; answers whether it did.
     pub(super) fn prepare_spare(&self) -> Result<bool> {
         let mut spare = self.spare.lock();
-        if spare.file.is_some() {
+        if spare.file.is_some() || !self.spare_wanted.load(Ordering::Relaxed) {
             return Ok(false);
         }
         let file = self.prepare_log(spare.newest, self.settings.log_file_len)?;

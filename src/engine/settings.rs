@@ -39,7 +39,8 @@ impl Default for Settings {
             create_if_missing: true,
             strict: false,
             threads: true,
-            log_file_len: 64 << 20,
+            // What fills a memtable takes less in the log.
+            log_file_len: 48 << 20,
             memtable_len: 64 << 20,
             block_len: 8 << 10,
             cache_len: 64 << 20,
