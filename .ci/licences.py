@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 ALLOWED = {
+    "BSL-1.0",
     "MIT",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",

@@ -5,8 +5,8 @@
 //! store shows with what is known. A difference is a [`Mismatch`], not a panic, so that a crash test can ask which prefix of the commits
 //! fits. An oracle is cheap to clone for the same reason.
 //!
-//! - [`bucket`]: what one bucket holds and loses; [`write`]: what can be asked, and the answers; [`check`]: the comparison with a store;
-//!   [`reads`]: what is asked for it.
+//! - `bucket`: what one bucket holds and loses; `write`: what can be asked, and the answers; `check`: the comparison with a store;
+//!   `reads`: what is asked for it.
 //!
 //! Nothing here is shared with the engine but the types of the public API: keys are matched by a matcher of its own, sizes and counts
 //! are counted anew. Time is told to it: [`Oracle::pass_to`] says what time it is in the store. It knows no files and no threads: one

@@ -4,7 +4,7 @@
 //! step. The store has no threads of its own (`manual_jobs`): flushes and merges come where the program says so, or where a writer would wait
 //! for one. Its clock stands still but for the program's waits. Nothing crashes here: every drop is followed by an open of the same files.
 //!
-//! - [`commits`]: what a step asks the store for; [`reads`]: what it compares; here: buckets' handles, time, and the ends of a store.
+//! - `commits`: what a step asks the store for; `reads`: what it compares; here: buckets' handles, time, and the ends of a store.
 
 mod commits;
 mod reads;
