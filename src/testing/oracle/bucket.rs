@@ -49,6 +49,8 @@ struct Life {
     versions: Vec<Version>,
     /// Something went.
     is_trimmed: bool,
+    /// The earliest time and the earliest deadline of what newer entries have displaced: it may still lie in a file, and expire there.
+    displaced: Option<(u64, u64)>,
     moments: Vec<Moment>,
 }
 
@@ -83,15 +85,29 @@ impl Life {
         }
         self.is_trimmed |= self.versions.iter().any(|version| version.is_gone);
         let kept = self.versions.iter().position(|version| !version.is_gone).unwrap_or(self.versions.len());
-        self.versions.drain(..kept);
+        self.drop_oldest(kept);
         has_expired
+    }
+
+    fn drop_oldest(&mut self, count: usize) {
+        for version in self.versions.drain(..count) {
+            let (at, deadline) = self.displaced.unwrap_or((u64::MAX, u64::MAX));
+            self.displaced = Some((at.min(version.at), deadline.min(version.expiry(u64::MAX))));
+        }
+    }
+
+    /// Whether something expires by `now` that newer entries have displaced. Where nothing else of its key lies beside it, nobody can tell
+    /// that it had not been the newest.
+    fn has_displaced_expired(&self, now: u64, config: &BucketConfig) -> bool {
+        let max_age = config.age_limit().map_or(u64::MAX, nanoseconds);
+        self.displaced.is_some_and(|(at, deadline)| at.saturating_add(max_age).min(deadline) <= now)
     }
 
     /// Everything but the newest `count` goes.
     fn keep_newest(&mut self, count: usize) {
         let excess = self.versions.len().saturating_sub(count);
         self.is_trimmed |= excess > 0;
-        self.versions.drain(..excess);
+        self.drop_oldest(excess);
     }
 
     fn note(&mut self, last_revision: u64, is_write: bool) {
@@ -209,6 +225,7 @@ impl OracleBucket {
     /// Lets go what goes at store time `now`.
     pub(super) fn settle(&mut self, now: u64) {
         let Self { config, lives, has_lost_keys, last_revision, .. } = self;
+        *has_lost_keys |= lives.values().any(|life| life.has_displaced_expired(now, config));
         for life in lives.values_mut().filter(|life| !life.versions.is_empty()) {
             // An expired entry may leave a file in which nothing else is of its key.
             *has_lost_keys |= life.settle(now, config) || life.versions.is_empty();
