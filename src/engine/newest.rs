@@ -43,8 +43,8 @@ fn newest_stored(view: &View, visible: CommitNumber, state: &BucketState, key: &
         }
     }
     for segment in view.runs.iter().filter_map(|run| run.find(state.id, key)) {
-        if let Some(found) = segment.newest(state.id, key, hash)? {
-            return Ok(Some(found.meta));
+        if let Some(meta) = segment.with_newest(state.id, key, hash, |found| found.meta)? {
+            return Ok(Some(meta));
         }
     }
     Ok(None)

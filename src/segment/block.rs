@@ -44,7 +44,7 @@ struct Header {
 }
 
 impl Header {
-    #[inline]
+    #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let error = DecodeError { at: BLOCK_CHECKSUM_LEN, what: "block header" };
         let header = bytes.first_chunk::<BLOCK_HEADER_LEN>().ok_or(error)?;
@@ -69,7 +69,7 @@ impl Header {
 
 impl Layout {
     /// Of a block that is not compressed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
         let header = Header::decode(bytes)?;
         if header.compression != 0 {
@@ -184,7 +184,7 @@ impl RawEntry<'_> {
     }
 
     /// Whether its key behind the prefix is `rest`.
-    #[inline]
+    #[inline(always)]
     fn is_key(&self, rest: &[u8]) -> bool {
         self.rest_len == rest.len()
             && u64::from_be_bytes(self.head) == head_of(rest)
@@ -244,19 +244,20 @@ impl<'a> Block<'a> {
     }
 
     /// Entry `index`, if it has this key.
-    #[inline]
+    #[inline(always)]
     pub(super) fn entry_of(&self, index: usize, key: &[u8]) -> Result<Option<RawEntry<'a>>, DecodeError> {
-        let Some(rest) = key.strip_prefix(self.prefix()) else { return Ok(None) };
         let entry = self.entry(index)?;
-        Ok(entry.is_key(rest).then_some(entry))
+        let Some((start, rest)) = key.split_at_checked(self.layout.prefix_len()) else { return Ok(None) };
+        // The prefix comes last, since it lies behind a miss of its own.
+        Ok((entry.is_key(rest) && start == self.prefix()).then_some(entry))
     }
 
     /// Entry `index` in full.
-    #[inline]
+    #[inline(always)]
     pub(super) fn entry(&self, index: usize) -> Result<RawEntry<'a>, DecodeError> {
         let (from, to) = self.entry_range(index)?;
         let wrong = |what| DecodeError { at: from, what };
-        let record = self.records().get(index).ok_or(wrong("index of an entry"))?;
+        let record = self.record(index).ok_or(wrong("index of an entry"))?;
         let bytes = self.bytes.get(..to).unwrap_or_default();
         let Start { rest_len, code, at } = start(bytes, from)?;
         let flags = Flags::from_bits(code >> FLAGS_SHIFT).ok_or(wrong("flags"))?;
@@ -278,10 +279,21 @@ impl<'a> Block<'a> {
     }
 
     /// Where entry `index` starts in the block.
-    #[inline]
+    #[inline(always)]
     pub(super) fn start(&self, index: usize) -> Option<usize> {
-        let [.., low, high] = self.records().get(index)?;
+        let [.., low, high] = self.record(index)?;
         Some(usize::from(u16::from_le_bytes([*low, *high])))
+    }
+
+    /// Found by its place alone: the header only says whether there is one, and the processor need not wait for that.
+    #[inline(always)]
+    fn record(&self, index: usize) -> Option<&'a [u8; RECORD_LEN]> {
+        if index >= self.layout.count {
+            return None;
+        }
+        let at = BLOCK_HEADER_LEN.saturating_add(index.saturating_mul(RECORD_LEN));
+        let (_, rest) = self.bytes.split_at_checked(at)?;
+        rest.first_chunk()
     }
 
     #[inline]
@@ -290,7 +302,7 @@ impl<'a> Block<'a> {
     }
 
     /// Where entry `index` starts and ends.
-    #[inline]
+    #[inline(always)]
     fn entry_range(&self, index: usize) -> Result<(usize, usize), DecodeError> {
         let error = DecodeError { at: BLOCK_HEADER_LEN, what: "start of an entry" };
         let from = self.start(index).ok_or(error)?;
@@ -313,7 +325,7 @@ fn head_in(record: &[u8; RECORD_LEN]) -> u64 {
 }
 
 /// The fields before an entry's numbers; nearly always two bytes.
-#[inline]
+#[inline(always)]
 fn start(bytes: &[u8], from: usize) -> Result<Start, DecodeError> {
     if let Some([rest_len @ 0..0x80, code @ 0..0x80]) = bytes.get(from..).and_then(|bytes| bytes.first_chunk()) {
         return Ok(Start { rest_len: usize::from(*rest_len), code: u64::from(*code), at: from.saturating_add(2) });

@@ -55,7 +55,7 @@ impl<'a> Fences<'a> {
     }
 
     /// The first byte and the byte behind the last of block `index` in the file; they lie inside the section's blocks.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place(&self, index: usize) -> Result<(usize, usize)> {
         let last = index.saturating_add(1) >= self.count();
         let bytes = self.array(1, HEAD_LEN, index, if last { 1 } else { 2 })?;
@@ -130,7 +130,7 @@ impl<'a> Fences<'a> {
     }
 
     /// `many` elements of an array from `index` on: array 0 has the heads, 1 the offsets, 2 the rest.
-    #[inline]
+    #[inline(always)]
     fn array(&self, array: u64, len: usize, index: usize, many: usize) -> Result<&'a [u8]> {
         if index >= self.count() {
             return Err(self.wrong("number of a block"));

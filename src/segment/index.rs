@@ -92,7 +92,7 @@ impl<'a> Line<'a> {
     }
 
     /// The positions of slots that may be this key's, from the front; the first that `check` takes ends it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find<T, E>(&self, hash: u64, mut check: impl FnMut(u32) -> Result<Option<T>, E>) -> Result<Option<T>, E> {
         let [used, ..] = *self.bytes;
         let used = usize::from(used).min(self.shape.slots);

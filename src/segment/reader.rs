@@ -74,7 +74,7 @@ pub(super) enum BlockBytes<'a> {
 impl Deref for BlockBytes<'_> {
     type Target = [u8];
 
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &[u8] {
         match self {
             Self::Mapped(bytes) => bytes,
@@ -93,7 +93,7 @@ pub(super) struct LoadedBlock<'a> {
 }
 
 impl LoadedBlock<'_> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn block(&self) -> Block<'_> {
         Block { bytes: &self.bytes, layout: self.layout }
     }
@@ -190,31 +190,51 @@ impl Segment {
         &self.sections
     }
 
-    /// The newest entry of `key`, whatever it is (a dropped entry comes before the marker of its revision). `hash` is what the store's
-    /// [`KeyHasher`](crate::hash::KeyHasher) gives for it. No lock, and no allocation unless a block is decompressed.
+    /// [`with_newest`](Self::with_newest), to keep.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn newest<'a>(&'a self, bucket: BucketId, key: &[u8], hash: u64) -> Result<Option<Found<'a>>> {
+        self.with_newest(bucket, key, hash, |found| found)
+    }
+
+    /// Hands the newest entry of `key` to `read`, whatever it is (a dropped entry comes before the marker of its revision). `hash` is what
+    /// the store's [`KeyHasher`](crate::hash::KeyHasher) gives for the key. No lock, and no allocation unless a block is decompressed.
+    ///
+    /// This is the path of every `get`, and what it costs is a line of the index, then a record of a block, then the entry: three misses of
+    /// the caches. The header of the block and its prefix are two more, which the processor fetches meanwhile, if only nothing in between
+    /// waits. A structure that is returned through memory and read in other pieces than it was written in does wait, for all that came
+    /// before. So everything here has to end up in one function, in registers.
+    #[inline(always)]
+    pub(crate) fn with_newest<'a, T>(
+        &'a self,
+        bucket: BucketId,
+        key: &[u8],
+        hash: u64,
+        read: impl FnOnce(Found<'a>) -> T,
+    ) -> Result<Option<T>> {
         let Some(section) = self.section(bucket) else { return Ok(None) };
         if section.parts.lines == 0 {
-            return self.newest_by_fences(section, key);
+            return Ok(self.newest_by_fences(section, key)?.map(read));
         }
         let shape = LineShape::new(section.parts.bits.all());
         let first = home(hash, section.parts.lines);
+        let mut read = Some(read);
         let mut line = self.line(&section.parts, first, shape)?;
         let Reach::Lines(reach) = line.reach().ok_or_else(|| self.wrong_line(&section.parts, first))? else {
-            return self.newest_by_fences(section, key);
+            return Ok(self.newest_by_fences(section, key)?.and_then(|found| read.take().map(|read| read(found))));
         };
         for further in 0..=reach {
             if further > 0 {
                 let number = first.saturating_add(further).checked_rem(section.parts.lines).unwrap_or(0);
                 line = self.line(&section.parts, number, shape)?;
             }
-            let found = line.find(hash, |position| {
+            let answer = line.find(hash, |position| {
                 let position = section.parts.bits.position(position);
                 let block = self.block(section, position.block)?;
-                self.found(block, position.index, key)
+                let found = self.found(block, position.index, key)?;
+                Ok(found.and_then(|found| read.take().map(|read| read(found))))
             })?;
-            if found.is_some() {
-                return Ok(found);
+            if answer.is_some() {
+                return Ok(answer);
             }
         }
         Ok(None)
@@ -275,7 +295,7 @@ impl Segment {
     }
 
     /// `len` bytes of the tables of a section, verified.
-    #[inline]
+    #[inline(always)]
     pub(super) fn table(&self, parts: &Parts, at: u64, len: usize) -> Result<&[u8]> {
         let last = at.saturating_add((len as u64).saturating_sub(1)) / GRANULE_LEN;
         for granule in at / GRANULE_LEN..=last {
@@ -287,7 +307,7 @@ impl Segment {
         Ok(self.bytes(start..start.saturating_add(len)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn line<'a>(&'a self, parts: &Parts, number: u64, shape: LineShape) -> Result<Line<'a>> {
         let bytes = self.table(parts, number.saturating_mul(LINE_LEN as u64), LINE_LEN)?;
         let bytes = bytes.first_chunk().ok_or_else(|| self.wrong_line(parts, number))?;
@@ -317,19 +337,25 @@ impl Segment {
     }
 
     /// Block `number` of a section, verified.
-    #[inline]
+    #[inline(always)]
     pub(super) fn block<'a>(&'a self, section: &'a SectionInfo, number: usize) -> Result<LoadedBlock<'a>> {
         let (start, end) = Fences::new(self, section).place(number)?;
         let bytes = self.bytes(start..end);
         let bit = section.parts.first_block.saturating_add(number as u64);
         if !self.is_checked(bit) {
-            let fence = Fences::new(self, section).fence(number)?;
-            self.check_block(fence.checksum, start, bytes)?;
-            self.set_checked(bit);
+            self.check_first(section, number, start, bytes)?;
         }
         let bytes = if is_compressed(bytes) { self.decompressed(start, bytes)? } else { BlockBytes::Mapped(bytes) };
         let layout = Layout::decode(&bytes).map_err(|refusal| self.refuse(start as u64, refusal))?;
         Ok(LoadedBlock { at: start, bytes, layout })
+    }
+
+    #[cold]
+    fn check_first(&self, section: &SectionInfo, number: usize, start: usize, bytes: &[u8]) -> Result<()> {
+        let fence = Fences::new(self, section).fence(number)?;
+        self.check_block(fence.checksum, start, bytes)?;
+        self.set_checked(section.parts.first_block.saturating_add(number as u64));
+        Ok(())
     }
 
     /// A compressed block, from the cache or into it.
@@ -370,7 +396,7 @@ impl Segment {
     }
 
     /// Entry `index` of a block, if it has this key.
-    #[inline]
+    #[inline(always)]
     fn found<'a>(&'a self, block: LoadedBlock<'a>, index: usize, key: &[u8]) -> Result<Option<Found<'a>>> {
         let entry = block.block().entry_of(index, key).map_err(|error| self.corrupt(block.at as u64, error))?;
         let found = entry.map(|entry| (entry.meta, entry.value_at..entry.value_at.saturating_add(entry.value.len())));

@@ -56,11 +56,12 @@ impl Reader<'_> {
         }
         for run in &self.view.runs {
             let Some(segment) = run.find(bucket, key) else { continue };
-            if let Some(found) = segment.newest(bucket, key, hash)? {
-                match take(&found.meta, found.value(), &|| found.to_value()) {
-                    Newest::Seen(answer) => return Ok(answer),
-                    Newest::Hidden => return self.with_older(key, read),
-                }
+            let newest =
+                segment.with_newest(bucket, key, hash, |found| take(&found.meta, found.value(), &|| found.to_value()))?;
+            match newest {
+                None => {}
+                Some(Newest::Seen(answer)) => return Ok(answer),
+                Some(Newest::Hidden) => return self.with_older(key, read),
             }
         }
         Ok(None)
