@@ -31,9 +31,9 @@ const WAIT_MAX: u64 = 100_000_000;
 const WORK_RATE: u64 = 200_000_000;
 /// How far work may be ahead of its rate, in nanoseconds.
 const AHEAD_MAX: u64 = 10_000_000;
-/// Writers are slowed when there is one and a half times as much above the bottom as is meant to, and most at two and a half times.
-const DEBT_FROM: f64 = 1.5;
-const DEBT_TO: f64 = 2.5;
+/// Writers are slowed when there is more above the bottom than is meant to, and most when there is three quarters more.
+const DEBT_FROM: f64 = 1.0;
+const DEBT_TO: f64 = 1.75;
 /// The same for the number of runs, which is what reads pay for.
 const RUNS_FROM: f64 = 12.0;
 const RUNS_TO: f64 = 24.0;
