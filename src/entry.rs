@@ -288,17 +288,31 @@ impl Eq for Value {}
 /// assert_eq!((entry.operation(), entry.revision().get()), (Operation::Delete, 2));
 /// # Ok::<(), annals::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Entry {
     key: Key,
     meta: Meta,
     value: Value,
+    value_len: usize,
+    previous: Option<Revision>,
 }
 
 impl Entry {
     /// What the store notes for itself is left out: two entries are equal whatever merges have run.
-    pub(crate) const fn new(key: Key, meta: Meta, value: Value) -> Self {
-        Self { key, meta: Meta { flags: meta.flags.shown(), ..meta }, value }
+    pub(crate) fn new(key: Key, meta: Meta, value: Value) -> Self {
+        let value_len = value.len();
+        Self { key, meta: Meta { flags: meta.flags.shown(), ..meta }, value, value_len, previous: None }
+    }
+
+    /// The same without the bytes of its value, of which there are `value_len`.
+    pub(crate) fn without_value(key: Key, meta: Meta, value_len: usize) -> Self {
+        Self { value_len, ..Self::new(key, meta, Value::empty()) }
+    }
+
+    /// Notes what the key's newest revision had been; [`Revision::NONE`] = it had none.
+    #[must_use]
+    pub(crate) fn with_previous(self, previous: Revision) -> Self {
+        Self { previous: Some(previous), ..self }
     }
 
     /// The key that was changed.
@@ -307,10 +321,16 @@ impl Entry {
         &self.key
     }
 
-    /// The value; empty for a marker.
+    /// The value; empty for a marker, and where values were not asked for.
     #[must_use]
     pub const fn value(&self) -> &Value {
         &self.value
+    }
+
+    /// The length of the value in bytes, even where its bytes were not asked for.
+    #[must_use]
+    pub const fn value_len(&self) -> usize {
+        self.value_len
     }
 
     /// The value, taken out of the entry.
@@ -323,6 +343,15 @@ impl Entry {
     #[must_use]
     pub const fn revision(&self) -> Revision {
         self.meta.revision
+    }
+
+    /// The revision that was the key's newest before this change, [`Revision::NONE`] if it had none; `None` where that is not known.
+    ///
+    /// Known only in live events of writes that had to look: conditional ones, and all of a bucket that must know what it holds.
+    /// Not part of what makes two entries equal.
+    #[must_use]
+    pub const fn previous(&self) -> Option<Revision> {
+        self.previous
     }
 
     /// What was done to the key.
@@ -349,3 +378,12 @@ impl Entry {
         Some(self.meta.deadline).filter(|nanos| *nanos > 0).map(|nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
     }
 }
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        let shape = |entry: &Self| (entry.meta, entry.value_len);
+        shape(self) == shape(other) && self.key == other.key && self.value == other.value
+    }
+}
+
+impl Eq for Entry {}

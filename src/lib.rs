@@ -79,6 +79,7 @@ pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod ticket;
+pub(crate) mod watch;
 
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
@@ -98,3 +99,4 @@ pub use snapshot::{BucketSnapshot, Snapshot};
 pub use status::{BucketEstimate, BucketStatus};
 pub use store::Store;
 pub use ticket::Ticket;
+pub use watch::Event;

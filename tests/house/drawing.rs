@@ -37,7 +37,7 @@ pub(crate) const FLOORS: &[Floor] = &[
     Floor { name: "engine", chains: &[&[&["engine"]]], note: "the only floor with threads, locks and a \"when\"" },
     Floor {
         name: "api",
-        chains: &[&[&["ticket", "config"], &["scan", "status"], &["snapshot"], &["bucket"], &["batch"], &["store"]]],
+        chains: &[&[&["ticket", "config"], &["scan", "status", "watch"], &["snapshot"], &["bucket"], &["batch"], &["store"]]],
         note: "what users hold: checks, explains, delegates",
     },
     Floor { name: "tools", chains: &[&[&["cli"]]], note: "the program, behind its feature: uses only the public API" },
