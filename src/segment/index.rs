@@ -230,6 +230,45 @@ mod tests {
         }
     }
 
+    /// Of three-bit positions 30 slots fit a line: a tag each, and five bits of the hash above the position.
+    #[test]
+    fn the_bytes_of_two_lines_are_these() {
+        let keys = [
+            (0x0000_0000_0000_02a1, 5), // top bit 0: line 0; tag a1, field 0b00010_101
+            (0x8000_0000_0000_1fb2, 6), // top bit 1: line 1; tag b2, field 0b11111_110
+            (0x7fff_ffff_0000_e0c3, 7), // line 0; tag c3, field 0b00000_111, as bits 8 to 12 of the hash are zero
+        ];
+        let mut index = Vec::new();
+        encode_index(keys.into_iter(), 2, 3, &mut index);
+        // Used slots, reach, two zeros; tags up to the 30th; fields up to the 30th.
+        let line_0 = [&[2, 0, 0, 0, 0xa1, 0xc3], &[0; 28][..], &[0x15, 0x07], &[0; 28]].concat();
+        let line_1 = [&[1, 0, 0, 0, 0xb2], &[0; 29][..], &[0xfe], &[0; 29]].concat();
+        assert_eq!(index, [line_0, line_1].concat());
+    }
+
+    /// Of positions of 32 bits 10 slots fit, of five bytes each: the position, the lowest byte first, and eight bits of the hash.
+    #[test]
+    fn the_bytes_of_full_lines_are_these() {
+        let key = |number: u32| (0xffff_ffff_0000_ab00 | u64::from(number), 0x0102_0300 | number);
+        let line = |used: u8, reach: u8, numbers: std::ops::Range<u8>| {
+            let tags = numbers.clone();
+            let fields = numbers.flat_map(|number| [number, 3, 2, 1, 0xab]);
+            let mut line: Vec<u8> = [used, reach, 0, 0].into_iter().chain(tags).collect();
+            line.resize(4 + 10, 0);
+            line.extend(fields);
+            line.resize(LINE_LEN, 0);
+            line
+        };
+        // All at home in the last line; the eleventh goes to the first, one line on.
+        let mut index = Vec::new();
+        encode_index((0..11).map(key), 2, 32, &mut index);
+        assert_eq!(index, [line(1, 0, 10..11), line(10, 1, 0..10)].concat());
+        // The 21st finds no place: whoever looks for a key of this home asks the fences.
+        index.clear();
+        encode_index((0..21).map(key), 2, 32, &mut index);
+        assert_eq!(index, [line(10, 0, 10..20), line(10, ASK_FENCES, 0..10)].concat());
+    }
+
     #[test]
     fn at_the_usual_load_no_key_is_left_out_few_are_sent_on_and_few_absent_ones_are_offered_anything() {
         let hash = |number: u64| xxhash_rust::xxh3::xxh3_64_with_seed(&number.to_le_bytes(), 3);

@@ -115,6 +115,26 @@ mod tests {
         assert_eq!((bits(1 << 23, 1 << 10), bits(0, 1), bits(1, 0), bits(1, 1 << 16)), (None, None, None, None));
     }
 
+    /// Five bits each, the lowest bit first: 0b01010_00011 gives the first byte 0b010_00011, and so on; zeros fill the last.
+    #[test]
+    fn the_bytes_of_packed_numbers_are_these() {
+        let mut bytes = Vec::new();
+        pack([0b00011, 0b01010, 0b11111, 0b00001].into_iter(), 5, &mut bytes);
+        assert_eq!(bytes, [0b010_00011, 0b1_11111_01, 0b0000_0000]);
+        bytes.clear();
+        pack([0x0403_0201, u32::MAX].into_iter(), 32, &mut bytes);
+        assert_eq!(bytes, [1, 2, 3, 4, 0xff, 0xff, 0xff, 0xff]);
+        bytes.clear();
+        pack([0, 0].into_iter(), 0, &mut bytes);
+        assert_eq!(bytes, [0; 0], "the only place that there is takes no bits");
+    }
+
+    #[test]
+    fn the_order_of_equal_values_is_that_of_their_places() {
+        assert_eq!(order_of(&[30, 10, 20, 10]), [1, 3, 2, 0]);
+        assert_eq!(order_of(&[u64::MAX, 10, 1 << 40, 10]), [1, 3, 2, 0], "beyond 32 bits apart too");
+    }
+
     proptest! {
         #[test]
         fn what_is_packed_is_unpacked(numbers: Vec<u32>, bits in 1..=32_u32) {

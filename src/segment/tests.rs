@@ -217,3 +217,4 @@ proptest! {
 
 mod building;
 mod corruption;
+mod golden;

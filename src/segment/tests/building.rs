@@ -1,4 +1,4 @@
-//! What a builder writes, byte for byte and call for call, and what it does when the disk refuses.
+//! What a builder writes, call for call, and what it does when the disk refuses.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -97,45 +97,6 @@ impl File for Watched {
 
 fn builder(file: impl File + 'static, block_len: u32) -> Builder {
     Builder::new(Box::new(file), PathBuf::from("n.seg"), IDENTITY, block_len)
-}
-
-#[test]
-fn the_bytes_of_a_small_segment_are_these() {
-    let marker = Meta { flags: Flags::delete(), ..put(300) };
-    let mortal = Meta { deadline: 1_000, origin: Revision(5), ..put(7) };
-    let entries = vec![
-        (b"user.anna".to_vec(), marker, vec![]),
-        (b"user.anna".to_vec(), put(6), b"one".to_vec()),
-        (b"user.berta.and.more".to_vec(), mortal, b"two".to_vec()),
-    ];
-    let (bytes, summary) = build(&Model::from([(3, entries)]), 4096);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let parts = [
-        ("header", 0..64),
-        ("block header", 64..97),
-        ("records, prefix", 97..132),
-        ("entries", 132..164),
-        ("fences, sums", 164..214),
-        ("directory", 214..bytes.len() - 64),
-        ("footer", bytes.len() - 64..bytes.len()),
-    ];
-    let found: Vec<_> = parts.iter().map(|(name, range)| format!("{name}: {}", hex(&bytes[range.clone()]))).collect();
-    assert_eq!(
-        found,
-        [
-            "header: 414e4e414c5353470100000000000000ffeeddccbbaa998877665544332211002a00000000000000\
-             0000000000000000000000000000000000000000ce00261d",
-            "block header: 7495221d6400000064000000030000220600000000000000ee0300000000000005",
-            "records, prefix: 00000000616e6e61440000000000616e6e614a006e612e61747265625300757365722e",
-            "entries: 0404260126010400000000006f6e650e03010001000d05642e6d6f726574776f",
-            "fences, sums: 000000000000000040000000000000007495221d06000000000000002c0100000000000003000200010000000000157156eb",
-            "directory: 030302020106ac02ee07940a01e807010364002e096e1e029309757365722e616e6e6113757365722e62657274612e616e642e\
-             6d6f7265",
-            "footer: 414e4e414c5353460100000001000000d6000000000000004d0100000000000003000000000000000100000000000000\
-             2a00000000000000691778ceb3d7375d",
-        ]
-    );
-    assert_eq!((summary.len, summary.checksum), (bytes.len() as u64, 0x5d37_d7b3));
 }
 
 #[test]
