@@ -162,6 +162,16 @@ scenarios! {
         let setup = steps(&[&fresh(2), &low, &[Flush], &[Close]]);
         scenario(name, levels, steps(&[&[Open], &high, &[Flush, Jobs, Look, Put("b", "e", 9), Flush, Jobs]])).after(setup)
     };
+    // Of a file that both share a slice takes a piece: what is left of it ends or begins in the other bucket.
+    merge_slices_across_two_buckets: SLICED, |name, levels| {
+        let in_both = |keys: &[&'static str]| -> Vec<Step> {
+            ["b", "c"].iter().flat_map(|bucket| keys.iter().map(|key| Put(bucket, key, 20))).collect()
+        };
+        let setup = steps(&[&fresh(2), &[Bucket("c", 1)], &in_both(&["a", "b", "c", "d", "e", "f"]), &[Flush],
+            &in_both(&["b", "d", "f"]), &[Purge("b", "c"), Delete("c", "a"), Flush], &in_both(&["a", "e"]),
+            &[Purge("c", "c"), Close]]);
+        scenario(name, levels, vec![Open, Jobs, Look, Put("c", "c", 9)]).after(setup).brief()
+    };
     drop_what_is_dead_unread: SLICED, |name, levels| {
         let keys = spread(&["a", "b", "c", "d"]);
         let setup = steps(&[&fresh(2), &[Bucket("c", 1), Put("c", "k", 100)], &keys, &[Flush], &keys, &[Close]]);
