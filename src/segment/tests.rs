@@ -38,10 +38,14 @@ fn build(model: &Model, block_len: u32) -> (Vec<u8>, Summary) {
 }
 
 fn build_with(model: &Model, block_len: u32, compression: u8) -> (Vec<u8>, Summary) {
+    build_each(model, block_len, |_| compression)
+}
+
+fn build_each(model: &Model, block_len: u32, compression: impl Fn(u64) -> u8) -> (Vec<u8>, Summary) {
     let file = BytesFile::default();
     let mut builder = Builder::new(Box::new(file.clone()), PathBuf::from("n.seg"), IDENTITY, block_len);
-    builder.set_compression(compression);
     for (bucket, entries) in model {
+        builder.set_compression(compression(*bucket));
         for (key, meta, value) in entries {
             builder.add(BucketId(*bucket), key, meta, value).unwrap();
         }

@@ -93,18 +93,65 @@ fn walk<'a>(
 #[test]
 fn every_flipped_bit_is_found_by_verify_and_gives_no_wrong_answer() {
     let (model, bytes, expected) = small();
-    check_reads(&open_bytes(&bytes, &expected).unwrap(), &model).unwrap();
+    check_every_flip(&model, &bytes, &expected);
+}
+
+/// Bucket 9 is compressed, and with `both` bucket 1 too: a few blocks each of what compresses, and one that does not.
+#[cfg(feature = "zstd")]
+fn small_compressed(both: bool) -> (Model, Vec<u8>, Expected) {
+    let mut model = Model::new();
+    for bucket in [1, 9] {
+        let entry = |number: u64| {
+            let noise = |at: u64| ((at + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8;
+            let value = if number == 6 { (0..300).map(noise).collect() } else { vec![number as u8; 60] };
+            (format!("key.{number}").into_bytes(), Meta { deadline: 7_000, ..put(10 + number) }, value)
+        };
+        let mut entries: Vec<_> = (0..7).map(entry).collect();
+        entries.insert(1, (b"key.0".to_vec(), put(5), vec![0xee; 60]));
+        model.insert(bucket, entries);
+    }
+    let (bytes, summary) = super::build_each(&model, 110, |bucket| u8::from(both || bucket == 9));
+    let compressions = |section: &crate::segment::SectionInfo| -> Vec<u8> {
+        let (mut at, mut found) = (section.parts.offset as usize, Vec::new());
+        while at < section.parts.blocks_end() as usize {
+            found.push(bytes[at + 14]);
+            at += u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
+        }
+        found
+    };
+    let found: Vec<_> = summary.sections.iter().map(compressions).collect();
+    let (plain, packed) = (vec![0; 8], vec![1, 1, 1, 1, 0]);
+    assert_eq!(found, [if both { packed.clone() } else { plain }, packed]);
+    (model, bytes, expected(&summary))
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn every_flipped_bit_of_compressed_blocks_is_found_too() {
+    let (model, bytes, expected) = small_compressed(true);
+    check_every_flip(&model, &bytes, &expected);
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn every_flipped_bit_is_found_where_one_bucket_is_compressed_and_one_is_not() {
+    let (model, bytes, expected) = small_compressed(false);
+    check_every_flip(&model, &bytes, &expected);
+}
+
+fn check_every_flip(model: &Model, bytes: &[u8], expected: &Expected) {
+    check_reads(&open_bytes(bytes, expected).unwrap(), model).unwrap();
     let mut opened = 0;
     for bit in 0..bytes.len() * 8 {
-        let mut flipped = bytes.clone();
+        let mut flipped = bytes.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        match open_bytes(&flipped, &expected) {
+        match open_bytes(&flipped, expected) {
             Ok(segment) => {
                 opened += 1;
                 let error = verify(&segment).expect_err("verify reads every bit");
                 assert!(is_refusal(&error), "{error:?}");
                 assert!(error.offset().is_some_and(|offset| offset <= (bit / 8) as u64), "{error:?} for bit {bit}");
-                check_right_or_refused(&segment, &model);
+                check_right_or_refused(&segment, model);
             }
             Err(error) => assert!(is_refusal(&error), "{error:?}"),
         }
