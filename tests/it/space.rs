@@ -163,19 +163,49 @@ fn a_load_in_order_is_one_run_of_files_that_are_full() {
     assert!(status.segments as u64 <= 4 * status.segment_bytes / SEGMENT_LEN, "{status:?}");
 }
 
+/// In files of a megabyte, as a store of ten times as much has them of ten.
 #[test]
-fn many_small_buckets_lie_in_few_files() {
-    let bench = Bench::new();
-    for number in 0..300 {
-        let bucket = bench.bucket(&format!("bucket-{number}"));
-        for key in ["a", "b", "c", "d", "e"] {
-            bucket.put(key, "value").unwrap();
+fn ten_thousand_buckets_of_ten_keys_lie_in_few_files_and_are_all_there_after_reopening() {
+    const BUCKETS: u64 = 10_000;
+    const FILE_LEN: u64 = 1 << 20;
+    let env = ManualClock::new().env_in_memory();
+    let open = || {
+        let options = Options::new().env(env.clone()).manual_jobs().sizes(FILE_LEN, FILE_LEN, 4096);
+        options.segment_size(FILE_LEN).open("/store").unwrap()
+    };
+    let value = |bucket: u64, key: u64| format!("{bucket}.{key}.{}", "v".repeat(100));
+    let store = open();
+    let mut raw = 0;
+    for number in 0..BUCKETS {
+        let bucket = store.create_bucket(BucketConfig::new(format!("bucket-{number}"))).unwrap();
+        for at in 0..10 {
+            raw += (key(at).len() + value(number, at).len()) as u64;
+            bucket.put(key(at), value(number, at)).unwrap();
+        }
+        if number % 500 == 0 {
+            while store.step().unwrap() {}
         }
     }
-    bench.store.compact().unwrap();
-    let status = bench.store.status().unwrap();
-    assert_eq!((status.runs, status.segment_entries), (1, 1_500));
-    assert!(status.segments as u64 <= 1 + 2 * status.segment_bytes / SEGMENT_LEN, "{status:?}");
+    store.flush().unwrap();
+    while store.step().unwrap() {}
+    let status = store.status().unwrap();
+    println!("buckets: {:.2} of what was written in {} files", status.segment_bytes as f64 / raw as f64, status.segments);
+    assert_eq!((status.buckets as u64, status.segment_entries), (BUCKETS, 10 * BUCKETS));
+    assert!(status.segments as u64 <= 2 + 2 * status.segment_bytes / FILE_LEN, "{status:?}");
+    // Blocks, directories and fences of sections of ten keys.
+    assert!(status.segment_bytes <= raw * 5 / 4, "{} bytes for {raw}", status.segment_bytes);
+    store.close().unwrap();
+    let store = open();
+    assert_eq!(store.buckets().unwrap().len() as u64, BUCKETS);
+    for number in 0..BUCKETS {
+        let bucket = store.bucket(&format!("bucket-{number}")).unwrap();
+        assert_eq!(bucket.keys().unwrap().count(), 10);
+        for at in 0..10 {
+            assert_eq!(bucket.get(key(at)).unwrap().as_deref(), Some(value(number, at).as_bytes()));
+        }
+    }
+    store.verify().unwrap();
+    store.close().unwrap();
 }
 
 #[test]
