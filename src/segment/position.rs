@@ -115,12 +115,12 @@ mod tests {
         assert_eq!((bits(1 << 23, 1 << 10), bits(0, 1), bits(1, 0), bits(1, 1 << 16)), (None, None, None, None));
     }
 
-    /// Five bits each, the lowest bit first: 0b01010_00011 gives the first byte 0b010_00011, and so on; zeros fill the last.
+    /// Five bits each, from the right: 00001 11111 01010 00011, cut into bytes, and filled up with zeros.
     #[test]
     fn the_bytes_of_packed_numbers_are_these() {
         let mut bytes = Vec::new();
         pack([0b00011, 0b01010, 0b11111, 0b00001].into_iter(), 5, &mut bytes);
-        assert_eq!(bytes, [0b010_00011, 0b1_11111_01, 0b0000_0000]);
+        assert_eq!(bytes, [0b0100_0011, 0b1111_1101, 0b0000_0000]);
         bytes.clear();
         pack([0x0403_0201, u32::MAX].into_iter(), 32, &mut bytes);
         assert_eq!(bytes, [1, 2, 3, 4, 0xff, 0xff, 0xff, 0xff]);

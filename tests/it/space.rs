@@ -198,7 +198,7 @@ fn ten_thousand_buckets_of_ten_keys_lie_in_few_files_and_are_all_there_after_reo
     let store = open();
     assert_eq!(store.buckets().unwrap().len() as u64, BUCKETS);
     for number in 0..BUCKETS {
-        let bucket = store.bucket(&format!("bucket-{number}")).unwrap();
+        let bucket = store.bucket(format!("bucket-{number}")).unwrap();
         assert_eq!(bucket.keys().unwrap().count(), 10);
         for at in 0..10 {
             assert_eq!(bucket.get(key(at)).unwrap().as_deref(), Some(value(number, at).as_bytes()));
