@@ -17,6 +17,7 @@ use crate::scan::{Entries, History, KeyRange, Keys, KeysOptions};
 use crate::snapshot::{BucketSnapshot, value_of};
 use crate::status::{BucketEstimate, BucketStatus};
 use crate::subject::Pattern;
+use crate::watch::Changes;
 
 /// A bucket: keys with values, revisions and history. Clones share it; it is `Send` and `Sync`.
 #[derive(Clone)]
@@ -242,6 +243,40 @@ impl Bucket {
     pub fn history(&self, pattern: impl AsRef<str>) -> Result<History> {
         let pattern = Pattern::parse(pattern.as_ref())?;
         self.engine.read(self.id, |reader| reader.history(&pattern).map(History::new))
+    }
+
+    /// What has changed after `revision`, exclusive, up to this call: every entry with a higher revision that is still retained, markers
+    /// included, in revision order; before them [`Event::Purged`](crate::Event::Purged) if the whole bucket was purged since, or at that
+    /// revision. [`Revision::NONE`] asks for all there is; a revision that the bucket has not reached yet for nothing.
+    ///
+    /// Revisions are consecutive, so those that are left out were superseded by one of the same key that comes later. Whoever had the state
+    /// as of `revision` and takes over what is yielded has the state of now: keys that expire by themselves without a change being
+    /// written, which is so in every bucket, are the exception, and so each entry carries its deadline.
+    ///
+    /// Reads as it is iterated, in bounded memory: entries in the order in which they were written are found without a search, but lie
+    /// in files by key, so that each may cost a page that is not in memory.
+    ///
+    /// ```
+    /// # let store = annals::Store::in_memory()?;
+    /// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+    /// use annals::Event;
+    /// let seen = bucket.put("a", "1")?;
+    /// bucket.put("b", "2")?;
+    /// bucket.delete("a")?;
+    /// let changed = bucket.changes_since(seen)?.map(|event| Ok(event?.entry().map(|entry| entry.key().to_string())));
+    /// assert_eq!(changed.collect::<annals::Result<Vec<_>>>()?, [Some("b".to_owned()), Some("a".to_owned())]);
+    /// bucket.purge_all()?;
+    /// assert!(matches!(bucket.changes_since(seen)?.next(), Some(Ok(Event::Purged { .. }))));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Compacted` if a key that had been changed after `revision` was removed by expiry or [`purge_deletes`](Bucket::purge_deletes) while
+    /// that change was its newest, so that nothing tells of it: at once or as the last item. [`Error::floor`](crate::Error::floor) is the
+    /// lowest revision from which on nothing is missing. And `BucketNotFound`, `Closed`; what comes later, `Corrupt` and `Io`, the iterator
+    /// yields.
+    pub fn changes_since(&self, revision: Revision) -> Result<Changes> {
+        self.snapshot()?.changes_since(revision)
     }
 
     /// The newest entry of each key in a range that holds a value, in byte order and from either end, as of this call. Reads as it is

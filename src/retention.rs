@@ -85,6 +85,11 @@ impl Rules<'_> {
         !is_judged && is_shown
     }
 
+    /// Whether nothing is committed when a key expires whose newest entry this is. Where expiry commits markers, only markers leave so.
+    pub(crate) fn expires_silently(&self, newest: &Meta) -> bool {
+        self.cursor.is_none() || newest.flags.is_purge()
+    }
+
     /// Whether the entry's own deadline has passed.
     fn is_expired(&self, meta: &Meta) -> bool {
         meta.deadline != 0 && self.is_past(meta.deadline, meta.revision)
@@ -307,9 +312,9 @@ fn drop_what_hides_nothing(entries: &[Meta], fates: &mut [Fate]) {
     }
 }
 
-/// The revision of an expired newest entry that left without an event. Where expiry commits markers, only markers leave so.
+/// The revision of an expired newest entry that left without an event.
 fn silent_revision(rules: &Rules<'_>, meta: &Meta) -> Revision {
-    if rules.cursor.is_none() || meta.flags.is_purge() { meta.revision } else { Revision::NONE }
+    if rules.expires_silently(meta) { meta.revision } else { Revision::NONE }
 }
 
 /// One pass over the entries of a key, newest first: lines 1 to 5 of the module's list.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::BucketConfig;
-use crate::engine::{Moment, Scan, Span, StoreMoment, Wanted};
+use crate::engine::{ChangeScan, Moment, Scan, Span, StoreMoment, Wanted, Which};
 use crate::entry::{Entry, Operation, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::check_key;
@@ -18,6 +18,7 @@ use crate::number::{CommitNumber, Revision};
 use crate::scan::{Entries, History, KeyRange, Keys, KeysOptions, span_of};
 use crate::status::{BucketEstimate, BucketStatus};
 use crate::subject::Pattern;
+use crate::watch::Changes;
 
 /// The whole store as of one commit; see [`Store::snapshot`](crate::Store::snapshot). Cheap to clone; `Send` and `Sync`.
 ///
@@ -229,6 +230,14 @@ impl BucketSnapshot {
     pub fn history(&self, pattern: impl AsRef<str>) -> Result<History> {
         let pattern = Pattern::parse(pattern.as_ref())?;
         self.moment.reader().history(&pattern).map(History::new)
+    }
+
+    /// As [`Bucket::changes_since`](crate::Bucket::changes_since), up to what the snapshot shows.
+    ///
+    /// # Errors
+    /// `Compacted`.
+    pub fn changes_since(&self, revision: Revision) -> Result<Changes> {
+        ChangeScan::new(self.moment.clone(), revision, Vec::new(), Which::Retained).map(Changes::new)
     }
 
     /// As [`Bucket::range`](crate::Bucket::range).

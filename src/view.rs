@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::env::sync::{AtomicU64, Ordering};
 use crate::manifest::BucketState;
 use crate::memtable::{self, Memtable};
-use crate::merge::{Backward, Merge, Source};
+use crate::merge::{Backward, Changes, Merge, Source};
 use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::retention::Rules;
 use crate::run::{self, Run};
@@ -112,6 +112,12 @@ impl View {
     /// The same from the end.
     pub(crate) fn backward(&self, bucket: BucketId, visible: CommitNumber) -> Backward {
         Backward::new(self.sources(bucket, visible))
+    }
+
+    /// The same in the order of revisions, from above `after` on.
+    pub(crate) fn changes(&self, bucket: BucketId, visible: CommitNumber, after: Revision) -> Changes {
+        let parts = self.runs.iter().flat_map(|run| run.parts());
+        Changes::new(bucket, after, visible, self.memtables(), parts)
     }
 
     /// Newest first. What is empty now has nothing up to `visible` later either.

@@ -36,7 +36,13 @@ impl Core {
 }
 
 /// The first entry of the key from the newest source on, whether it counts or not.
-fn newest_stored(view: &View, visible: CommitNumber, state: &BucketState, key: &[u8], hash: u64) -> Result<Option<Meta>> {
+pub(super) fn newest_stored(
+    view: &View,
+    visible: CommitNumber,
+    state: &BucketState,
+    key: &[u8],
+    hash: u64,
+) -> Result<Option<Meta>> {
     for memtable in view.memtables() {
         if let Some(meta) = memtable.with_newest(state.id, key, hash, visible, |found| found.meta) {
             return Ok(Some(meta));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Memtable;
 use super::arena::At;
-use super::entries::{Kept, Stored};
+use super::entries::{Kept, Key, Stored};
 use super::probe::Probe;
 use super::tree::{Position, Tree};
 use crate::entry::{Meta, Value};
@@ -41,7 +41,12 @@ pub(crate) struct CursorEntry<'a> {
     kept: Kept<'a>,
 }
 
-impl CursorEntry<'_> {
+impl<'a> CursorEntry<'a> {
+    pub(super) fn new(key: Key<'a>, entry: Stored<'a>) -> Self {
+        let kept = entry.value();
+        Self { key: key.bytes(), meta: entry.meta(), value: kept.bytes(), kept }
+    }
+
     /// The value to keep.
     pub(crate) fn value(&self) -> Value {
         self.kept.to_value()
@@ -105,9 +110,7 @@ impl Cursor {
     pub(crate) fn entry(&self) -> Option<CursorEntry<'_>> {
         let current = self.current?;
         let entry = self.memtable.entries.entry(current.entry)?;
-        let kept = entry.value();
-        let key = self.memtable.entries.key(current.key);
-        Some(CursorEntry { key: key.bytes(), meta: entry.meta(), value: kept.bytes(), kept })
+        Some(CursorEntry::new(self.memtable.entries.key(current.key), entry))
     }
 
     fn prepare(&mut self) {

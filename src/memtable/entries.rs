@@ -122,13 +122,14 @@ impl Entries {
     }
 
     /// A newer entry of a key, which is there for readers on return.
-    pub(super) fn add_entry(&self, key: At, commit: CommitNumber, meta: &Meta, value: &[u8]) {
+    pub(super) fn add_entry(&self, key: At, commit: CommitNumber, meta: &Meta, value: &[u8]) -> At {
         let key = self.key(key);
         let newest = key.newest();
         assert!(newest.commit() < commit, "commits of a key rise");
         let at = self.arena.take(entry_words(meta, value));
         self.write(self.arena.words(at), commit, meta, value, Some(newest));
         key.words[0].store(halves(at, high(key.words[0].load(Ordering::Relaxed))), Ordering::Release);
+        at
     }
 
     fn write(&self, words: &[AtomicU64], commit: CommitNumber, meta: &Meta, value: &[u8], older: Option<Stored<'_>>) {

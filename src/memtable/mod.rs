@@ -9,7 +9,8 @@
 //! # Form
 //!
 //! Keys and entries lie in an arena, those of one key in a chain from newest to oldest ([`entries`]). A hash table leads to a key
-//! ([`slots`]), a B-tree puts the keys in order once somebody asks for it ([`sorted`], [`tree`]). All of it only grows, and goes at once.
+//! ([`slots`]), a B-tree puts the keys in order once somebody asks for it ([`sorted`], [`tree`]), a list has the entries as they came
+//! ([`arrivals`]). All of it only grows, and goes at once.
 //!
 //! Readers take no lock, touch no shared counter and allocate nothing in [`Memtable::with_newest`]. What they find is published by three
 //! words, each released after everything that it leads to was written, and acquired by the readers: the newest entry of a key, the slot of
@@ -19,6 +20,8 @@
 //! This module does not decide what is visible, expired or trimmed, and knows nothing of logs and files.
 
 mod arena;
+mod arrivals;
+mod changes;
 mod cursor;
 mod entries;
 mod large;
@@ -30,11 +33,13 @@ mod sorted;
 mod tests;
 mod tree;
 
-pub(crate) use cursor::Cursor;
+pub(crate) use changes::Changes;
+pub(crate) use cursor::{Cursor, CursorEntry};
 
 use std::fmt;
 
 use self::arena::At;
+use self::arrivals::Arrivals;
 use self::entries::{Entries, Kept};
 use self::slots::Slots;
 use self::sorted::Sorted;
@@ -47,6 +52,7 @@ pub(crate) struct Memtable {
     entries: Entries,
     slots: Slots,
     sorted: Sorted,
+    arrivals: Arrivals,
     visible: AtomicU64,
     first: CommitNumber,
     capacity: u64,
@@ -85,6 +91,7 @@ impl Memtable {
             entries: Entries::new(capacity),
             slots: Slots::new(capacity),
             sorted: Sorted::new(capacity, is_kept),
+            arrivals: Arrivals::default(),
             visible: AtomicU64::new(visible.0),
             first,
             capacity,
@@ -111,19 +118,20 @@ impl Memtable {
     /// Adds an entry; commits of one key must rise. `hash` is the key's, by the store's hasher. Only one thread at a time may do this.
     pub(crate) fn insert(&self, bucket: BucketId, key: &[u8], hash: u64, commit: CommitNumber, meta: Meta, value: &[u8]) {
         match self.slots.find(hash, |at| self.entries.key(at).is(bucket, key)) {
-            Ok(at) => self.entries.add_entry(at, commit, &meta, value),
+            Ok(at) => self.arrivals.push(at, self.entries.add_entry(at, commit, &meta, value)),
             Err(vacant) => {
                 let at = self.entries.add_key(bucket, key, commit, &meta, value);
                 self.slots.fill(&vacant, at);
                 self.entries.announce(at);
+                self.arrivals.push(at, self.entries.key(at).newest().at());
             }
         }
     }
 
-    /// Memory taken: keys, entries, values, the hash table as far as it was touched, the order as far as it was asked for. What is there
-    /// without any entry, about 10 KiB, is not counted.
+    /// Memory taken: keys, entries, values, the hash table and the list as far as they were touched, the order as far as it was asked for.
+    /// What is there without any entry, about 10 KiB, is not counted.
     pub(crate) fn bytes(&self) -> u64 {
-        self.entries.bytes() + self.slots.bytes() + self.sorted.bytes()
+        self.entries.bytes() + self.slots.bytes() + self.sorted.bytes() + self.arrivals.bytes()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -7,17 +7,19 @@
 //! [`Merge`] walks entry by entry and lends each in place: a source's cursor stays where it is until the next call, so nothing is copied
 //! that nobody asks for. [`Backward`] walks key by key, because the newest entry of a key is the last that it meets; it collects what is
 //! decided on, and goes back to the one entry that is wanted. [`Group`] is all of one key at once, for whoever has to see the whole before
-//! it can judge. Direction is a matter of type: nothing turns round.
+//! it can judge. [`Changes`] goes by revision instead. Direction is a matter of type: nothing turns round.
 //!
 //! There are few sources (the number of runs is bounded), so the next key is found by looking at each; while one source has all the next
 //! keys, by one comparison. This module does not decide what is visible: it hands out all entries of a key.
 
 mod backward;
+mod changes;
 mod group;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use backward::Backward;
+pub(crate) use changes::{Change, Changes};
 pub(crate) use group::{Group, Values};
 
 use crate::entry::{Meta, Value};

@@ -27,7 +27,6 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// The entries of `bucket` with a revision above `after`.
-    #[allow(dead_code, reason = "watches that catch up walk by revision; only tests do yet")]
     pub(crate) fn new(segment: Arc<Segment>, bucket: BucketId, after: Revision) -> Result<Self> {
         let (mut sorted, mut next, mut end) = (None, 0, 0);
         if let Some(section) = segment.section(bucket) {
@@ -35,24 +34,30 @@ impl Changes {
             if section.parts.block_count == 1 {
                 sorted = Some(order_of(&revisions(&segment, section)?));
             }
-            next = partition(0, end, |number| {
-                let position = position(&segment, section, sorted.as_deref(), number)?;
-                let block = segment.block(section, position.block)?;
-                let entry = block.block().entry(position.index).map_err(|error| segment.corrupt(block.at as u64, error))?;
-                Ok(entry.meta.revision <= after)
-            })?;
+            if section.first_revision <= after {
+                next = partition(0, end, |number| {
+                    let position = position(&segment, section, sorted.as_deref(), number)?;
+                    let block = segment.block(section, position.block)?;
+                    let entry = block.block().entry(position.index).map_err(|error| segment.corrupt(block.at as u64, error))?;
+                    Ok(entry.meta.revision <= after)
+                })?;
+            }
         }
         Ok(Self { cursor: Cursor::new(Arc::clone(&segment), bucket), segment, bucket, sorted, next, end })
     }
 
-    /// The next entry.
-    #[allow(dead_code, reason = "watches that catch up walk by revision; only tests do yet")]
-    pub(crate) fn next(&mut self) -> Result<Option<CursorEntry<'_>>> {
-        let Some(section) = self.segment.section(self.bucket).filter(|_| self.next < self.end) else { return Ok(None) };
+    /// To the next entry; answers whether there is one.
+    pub(crate) fn advance(&mut self) -> Result<bool> {
+        let Some(section) = self.segment.section(self.bucket).filter(|_| self.next < self.end) else { return Ok(false) };
         let position = position(&self.segment, section, self.sorted.as_deref(), self.next)?;
         self.cursor.seek_position(position)?;
         self.next = self.next.saturating_add(1);
-        Ok(self.cursor.entry())
+        Ok(true)
+    }
+
+    /// The entry that it is at.
+    pub(crate) fn entry(&self) -> Option<CursorEntry<'_>> {
+        self.cursor.entry()
     }
 }
 

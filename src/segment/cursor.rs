@@ -208,7 +208,10 @@ impl Cursor {
         if self.section.is_none() {
             return Ok(false);
         }
-        self.load_block(to.block)?;
+        let is_loaded = matches!(self.position, Position::At) && self.block.number == to.block;
+        if !is_loaded {
+            self.load_block(to.block)?;
+        }
         self.load_entry(to.index)
     }
 

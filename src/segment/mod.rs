@@ -32,6 +32,7 @@ mod tables;
 mod verify;
 
 pub(crate) use builder::{Builder, Summary};
+pub(crate) use changes::Changes;
 pub(crate) use cursor::{Cursor, CursorEntry};
 pub(crate) use directory::SectionInfo;
 pub(crate) use format::Identity;

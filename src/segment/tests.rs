@@ -115,10 +115,11 @@ fn check_changes(segment: &Arc<Segment>, model: &Model) -> Result<()> {
         for after in [0, 5, ordered[ordered.len() / 2].1.revision.0, u64::MAX] {
             let mut changes = Changes::new(Arc::clone(segment), BucketId(*bucket), Revision(after))?;
             for expected in ordered.iter().filter(|entry| entry.1.revision.0 > after) {
-                let found = changes.next()?.expect("there is more");
+                assert!(changes.advance()?, "there is more");
+                let found = changes.entry().expect("it was just found");
                 assert_eq!((found.key, found.meta, found.value), (&*expected.0, expected.1, &*expected.2));
             }
-            assert!(changes.next()?.is_none());
+            assert!(!changes.advance()?);
         }
     }
     Ok(())

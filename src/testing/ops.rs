@@ -153,6 +153,11 @@ pub enum Op {
         bucket: u8,
         pattern: u8,
     },
+    /// What has changed since a revision, named as in [`Op::ReadAt`].
+    Changes {
+        bucket: u8,
+        back: u8,
+    },
     Keys {
         bucket: u8,
         patterns: Vec<u8>,
@@ -168,6 +173,10 @@ pub enum Op {
         bucket: u8,
         pattern: u8,
         take: u8,
+    },
+    HoldChanges {
+        bucket: u8,
+        back: u8,
     },
     HoldSnapshot {
         bucket: u8,
@@ -240,7 +249,8 @@ impl Op {
             141..=142 => Self::SetWall(Jump::from_bytes(bytes)?),
             143..=155 => Self::EditBucket { bucket: bytes.next()?, config: (bytes.next()?, bytes.next()?) },
             156..=171 => Self::Read { bucket: bytes.next()?, key: bytes.next()? },
-            172..=179 => Self::ReadAt { bucket: bytes.next()?, key: bytes.next()?, back: bytes.next()? },
+            172..=177 => Self::ReadAt { bucket: bytes.next()?, key: bytes.next()?, back: bytes.next()? },
+            178..=179 => Self::Changes { bucket: bytes.next()?, back: bytes.next()? },
             180..=183 => Self::History { bucket: bytes.next()?, pattern: bytes.next()? },
             184..=188 => {
                 let (bucket, choice) = (bytes.next()?, bytes.next()?);
@@ -255,7 +265,8 @@ impl Op {
                 turns: bytes.next()?,
             },
             192..=193 => Self::HoldKeys { bucket: bytes.next()?, pattern: bytes.next()?, take: bytes.next()? },
-            194..=195 => Self::HoldHistory { bucket: bytes.next()?, pattern: bytes.next()?, take: bytes.next()? },
+            194 => Self::HoldHistory { bucket: bytes.next()?, pattern: bytes.next()?, take: bytes.next()? },
+            195 => Self::HoldChanges { bucket: bytes.next()?, back: bytes.next()? },
             196 => Self::HoldSnapshot { bucket: bytes.next()? },
             197 => Self::HoldStoreSnapshot,
             198..=201 => Self::DrainHeld,
@@ -454,6 +465,8 @@ mod tests {
         reached(|op| matches!(op, Op::Keys { patterns, markers: true, .. } if patterns.len() == 3));
         reached(|op| matches!(op, Op::HoldKeys { .. }));
         reached(|op| matches!(op, Op::HoldHistory { .. }));
+        reached(|op| matches!(op, Op::Changes { .. }));
+        reached(|op| matches!(op, Op::HoldChanges { .. }));
         reached(|op| matches!(op, Op::HoldSnapshot { .. }));
         reached(|op| matches!(op, Op::HoldStoreSnapshot));
         reached(|op| matches!(op, Op::Range { .. }));

@@ -1,7 +1,9 @@
-//! The bucket as a stream of changes: what its items are.
+//! The bucket as a stream of changes: what its items are, and what has changed since a revision.
 //!
 //! Everything that tells of changes in the order in which they were made yields the same [`Event`]s.
 
+mod changes;
 mod event;
 
+pub use changes::Changes;
 pub use event::Event;

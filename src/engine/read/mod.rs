@@ -9,14 +9,16 @@
 //! asks for the time only in buckets where entries expire.
 //!
 //! [`point`]: the newest entry of a key; [`past`]: entries and values by revision; [`history`]; [`scan`]: ranges of keys, both ways;
-//! [`count`]: what is retained.
+//! [`changes`]: entries in the order of revisions; [`count`]: what is retained.
 
+mod changes;
 mod count;
 mod history;
 mod past;
 mod point;
 mod scan;
 
+pub(crate) use changes::{ChangeScan, Which};
 pub(crate) use count::{Counts, Estimate};
 pub(crate) use history::EntryScan;
 pub(crate) use scan::{Item, Scan, Span, Wanted};

@@ -41,6 +41,11 @@ pub struct OracleBucket {
     lives: BTreeMap<String, Life>,
     /// Something expired, a key lost all it had, or the whole bucket was purged: of any key the past may be unknown.
     has_lost_keys: bool,
+    /// The last revision at the last purge of the whole bucket; 0 = none, or it was empty.
+    pub(super) purged: u64,
+    /// The highest revision of which the store may believe that it went while it was its key's newest, and that nothing tells of that: of
+    /// what expires in a file, nobody may know that newer entries had displaced it.
+    pub(super) perhaps_lost: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,6 +57,8 @@ struct Life {
     /// The earliest time and the earliest deadline of what newer entries have displaced: it may still lie in a file, and expire there.
     displaced: Option<(u64, u64)>,
     moments: Vec<Moment>,
+    /// The revision that was the newest until it went by itself; 0 if something is there, or the whole bucket was purged since.
+    lost: u64,
 }
 
 /// When a key's value changed: by a write, or by itself.
@@ -87,6 +94,12 @@ impl Life {
         let kept = self.versions.iter().position(|version| !version.is_gone).unwrap_or(self.versions.len());
         self.drop_oldest(kept);
         has_expired
+    }
+
+    /// The revision of the newest entry, if it goes by store time `now`.
+    fn expired_newest(&self, now: u64, config: &BucketConfig) -> Option<u64> {
+        let max_age = config.age_limit().map_or(u64::MAX, nanoseconds);
+        self.versions.last().filter(|version| version.expiry(max_age) <= now).map(|version| version.revision)
     }
 
     fn drop_oldest(&mut self, count: usize) {
@@ -132,7 +145,15 @@ impl Version {
 impl OracleBucket {
     #[must_use]
     pub const fn new(config: BucketConfig) -> Self {
-        Self { config, last_revision: 0, gap_allowed: false, lives: BTreeMap::new(), has_lost_keys: false }
+        Self {
+            config,
+            last_revision: 0,
+            gap_allowed: false,
+            lives: BTreeMap::new(),
+            has_lost_keys: false,
+            purged: 0,
+            perhaps_lost: 0,
+        }
     }
 
     /// The retained entries of a key, oldest first.
@@ -184,6 +205,11 @@ impl OracleBucket {
         found
     }
 
+    /// The highest revision that was its key's newest until it went by itself, so that no change tells of it.
+    pub(super) fn lost(&self) -> u64 {
+        self.lives.values().map(|life| life.lost).max().unwrap_or(0)
+    }
+
     /// How many entries are retained, and how many bytes they count.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
@@ -224,12 +250,19 @@ impl OracleBucket {
 
     /// Lets go what goes at store time `now`.
     pub(super) fn settle(&mut self, now: u64) {
-        let Self { config, lives, has_lost_keys, last_revision, .. } = self;
-        *has_lost_keys |= lives.values().any(|life| life.has_displaced_expired(now, config));
+        let Self { config, lives, has_lost_keys, last_revision, perhaps_lost, .. } = self;
+        let mut has_expired = lives.values().any(|life| life.has_displaced_expired(now, config));
+        *has_lost_keys |= has_expired;
         for life in lives.values_mut().filter(|life| !life.versions.is_empty()) {
+            life.lost = life.expired_newest(now, config).unwrap_or(life.lost);
             // An expired entry may leave a file in which nothing else is of its key.
-            *has_lost_keys |= life.settle(now, config) || life.versions.is_empty();
+            let life_expired = life.settle(now, config);
+            has_expired |= life_expired;
+            *has_lost_keys |= life_expired || life.versions.is_empty();
             life.note(*last_revision, false);
+        }
+        if has_expired {
+            *perhaps_lost = *last_revision;
         }
     }
 
@@ -252,6 +285,7 @@ impl OracleBucket {
             // Whether there was anything, nobody knows afterwards.
             life.is_trimmed = true;
         }
+        life.lost = 0;
         let revision = self.last_revision;
         life.versions.push(Version { revision, operation, reason, value, at: now, deadline, created, is_gone: false });
         life.settle(now, &self.config);
@@ -261,9 +295,11 @@ impl OracleBucket {
     pub(super) fn purge_all(&mut self) {
         for life in self.lives.values_mut() {
             life.keep_newest(0);
+            life.lost = 0;
             life.note(self.last_revision, false);
         }
         self.has_lost_keys |= self.last_revision > 0;
+        self.purged = self.last_revision;
     }
 
     /// Answers how many keys had a marker.
@@ -273,6 +309,10 @@ impl OracleBucket {
             let Some(marker) = life.versions.last().filter(|version| version.operation != Operation::Put) else { continue };
             count += 1;
             let goes = marker.at.saturating_add(age) <= now;
+            if goes {
+                life.lost = marker.revision;
+                self.perhaps_lost = self.perhaps_lost.max(marker.revision);
+            }
             life.keep_newest(usize::from(!goes));
             self.has_lost_keys |= goes;
             life.note(self.last_revision, false);

@@ -76,6 +76,8 @@ impl OracleBucket {
         for (key, found) in keys.iter().zip(bucket.get_many(&keys)?) {
             same_bytes("get_many", found.as_deref(), self.value(key).map(|version| &*version.value))?;
         }
+        let last = self.last_revision;
+        [0, last / 2, last.saturating_sub(1), last + 1].into_iter().try_for_each(|since| self.check_changes(bucket, since))?;
         self.check_history(bucket, ">")
     }
 

@@ -5,7 +5,7 @@
 //! store shows with what is known. A difference is a [`Mismatch`], not a panic, so that a crash test can ask which prefix of the commits
 //! fits. An oracle is cheap to clone for the same reason.
 //!
-//! - `bucket`: what one bucket holds and loses; `write`: what can be asked, and the answers; `check`: the comparison with a store;
+//! - `bucket`: what one bucket holds and loses; `changes`: what has changed since a revision; `write`: what can be asked, and the answers; `check`: the comparison with a store;
 //!   `reads`: what is asked for it.
 //!
 //! Nothing here is shared with the engine but the types of the public API: keys are matched by a matcher of its own, sizes and counts
@@ -16,6 +16,7 @@
 //! [`Oracle::allow_gap`] says so to the oracle.
 
 mod bucket;
+mod changes;
 mod check;
 mod reads;
 #[cfg(test)]

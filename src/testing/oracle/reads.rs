@@ -10,6 +10,7 @@ use crate::number::Revision;
 use crate::scan::{Entries, History, Keys, KeysOptions};
 use crate::snapshot::BucketSnapshot;
 use crate::status::BucketStatus;
+use crate::watch::Changes;
 
 /// The ends of a range of keys.
 pub type Bounds<'a> = (Bound<&'a str>, Bound<&'a str>);
@@ -29,6 +30,7 @@ pub trait Reads {
     fn keys_with(&self, options: KeysOptions) -> Result<Keys>;
     fn range(&self, bounds: Bounds<'_>) -> Result<Entries>;
     fn prefix(&self, prefix: &str) -> Result<Entries>;
+    fn changes_since(&self, revision: Revision) -> Result<Changes>;
 }
 
 macro_rules! reads {
@@ -84,6 +86,10 @@ macro_rules! reads {
 
             fn prefix(&self, prefix: &str) -> Result<Entries> {
                 $sure!(self.prefix(prefix))
+            }
+
+            fn changes_since(&self, revision: Revision) -> Result<Changes> {
+                self.changes_since(revision)
             }
         }
     )+};

@@ -146,19 +146,18 @@ impl World {
             }
             Op::Read { bucket, key } => self.read(*bucket, |oracle, bucket| oracle.check_key(bucket, &key_name(*key))),
             Op::ReadAt { bucket, key, back } => self.read(*bucket, |oracle, bucket| {
-                let revision = match back {
-                    255 => 0,
-                    254 => oracle.last_revision + 1,
-                    back => oracle.last_revision.saturating_sub(u64::from(back % 16)),
-                };
-                oracle.check_key_at(bucket, &key_name(*key), revision)
+                oracle.check_key_at(bucket, &key_name(*key), back_from(oracle.last_revision, *back))
             }),
             Op::History { bucket, pattern } => {
                 self.read(*bucket, |oracle, bucket| oracle.check_history(bucket, &pattern_name(*pattern)))
             }
+            Op::Changes { bucket, back } => {
+                self.read(*bucket, |oracle, bucket| oracle.check_changes(bucket, back_from(oracle.last_revision, *back)))
+            }
             Op::Keys { bucket, patterns, markers } => self.keys(*bucket, patterns, *markers),
             Op::HoldKeys { bucket, pattern, take } => self.hold_keys(*bucket, *pattern, *take),
             Op::HoldHistory { bucket, pattern, take } => self.hold_history(*bucket, *pattern, *take),
+            Op::HoldChanges { bucket, back } => self.hold_changes(*bucket, *back),
             Op::HoldSnapshot { bucket } => self.hold_snapshot(*bucket),
             Op::HoldStoreSnapshot => self.hold_store_snapshot(),
             Op::DrainHeld => self.drain_held(),
@@ -310,6 +309,15 @@ pub enum Disturbance {
     Flush,
     FlushAndMerge,
     Reopen { clean: bool },
+}
+
+/// The revision that a step names by how far it lies back.
+fn back_from(last: u64, back: u8) -> u64 {
+    match back {
+        255 => 0,
+        254 => last + 1,
+        back => last.saturating_sub(u64::from(back % 16)),
+    }
 }
 
 fn check_failed<T>(refusal: Refusal, answer: Result<T, Error>) -> Checked {

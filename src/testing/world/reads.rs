@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::{Checked, Mismatch, Refusal, World, bucket_name, check_failed, pattern_name};
+use super::{Checked, Mismatch, Refusal, World, back_from, bucket_name, check_failed, pattern_name};
 use crate::bucket::Bucket;
 use crate::config::PutOptions;
 use crate::entry::Entry;
@@ -15,6 +15,7 @@ use crate::scan::{History, Keys, KeysOptions};
 use crate::snapshot::{BucketSnapshot, Snapshot};
 use crate::testing::ops::bound_name;
 use crate::testing::oracle::{OracleBucket, Version, check_entry, same};
+use crate::watch::Changes;
 
 const HELD_MAX: usize = 3;
 
@@ -23,6 +24,8 @@ const HELD_MAX: usize = 3;
 pub(super) enum Held {
     Keys(Keys, Vec<String>),
     History(History, Vec<(String, Version)>),
+    /// With the revision that it starts after, and the bucket as it was.
+    Changes(Changes, u64, Box<OracleBucket>),
     Snapshot(BucketSnapshot, Box<OracleBucket>),
     StoreSnapshot(Snapshot, BTreeMap<String, OracleBucket>),
 }
@@ -65,6 +68,20 @@ impl World {
         compare_history(history.by_ref().take(taken), &expected[..taken])?;
         self.hold(Held::History(history, expected.split_off(taken)));
         Ok(())
+    }
+
+    pub(super) fn hold_changes(&mut self, bucket: u8, back: u8) -> Checked {
+        let name = bucket_name(bucket);
+        let (Some(oracle), Some(handle)) = (self.oracle.buckets.get(name), self.handles.get(name)) else { return Ok(()) };
+        let since = back_from(oracle.last_revision, back);
+        match handle.changes_since(Revision::from(since)) {
+            Ok(changes) => {
+                let held = Held::Changes(changes, since, Box::new(oracle.clone()));
+                self.hold(held);
+                Ok(())
+            }
+            error => oracle.compare_changes(error, since).map(|_| ()),
+        }
     }
 
     pub(super) fn hold_snapshot(&mut self, bucket: u8) -> Checked {
@@ -121,6 +138,7 @@ impl World {
         let mismatch = match self.held.remove(0) {
             Held::Keys(keys, expected) => compare_keys(keys, &expected),
             Held::History(history, expected) => compare_history(history, &expected),
+            Held::Changes(changes, since, expected) => expected.compare_changes(Ok(changes), since).map(|_| ()),
             Held::Snapshot(snapshot, mut expected) => expected.check(&snapshot),
             Held::StoreSnapshot(snapshot, mut expected) => {
                 let names: Vec<String> = expected.keys().cloned().collect();

@@ -1,0 +1,77 @@
+//! The visible entries of one bucket in the order in which they were committed.
+//!
+//! Needs no order of keys, and reads only what it yields and, to find its beginning, what came after that.
+
+use std::sync::Arc;
+
+use super::Memtable;
+use super::arena::At;
+use super::cursor::CursorEntry;
+use crate::number::{BucketId, CommitNumber, Revision};
+
+/// A walk by commit. Dropped entries, which have no revision of their own, are left out.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    memtable: Arc<Memtable>,
+    bucket: BucketId,
+    /// Arrivals from `next` on and below `end` are still to come.
+    next: usize,
+    end: usize,
+    current: Option<(At, At)>,
+}
+
+impl Changes {
+    /// Before the first visible entry.
+    pub(crate) fn new(memtable: Arc<Memtable>, bucket: BucketId, visible: CommitNumber) -> Self {
+        let mut end = memtable.arrivals.len();
+        let commit = |index: usize| memtable.entries.entry(memtable.arrivals.get(index).1).map(super::entries::Stored::commit);
+        // What is not visible yet is seldom more than one group.
+        while end > 0 && commit(end - 1).is_some_and(|commit| commit > visible) {
+            end -= 1;
+        }
+        Self { memtable, bucket, next: 0, end, current: None }
+    }
+
+    /// To before the first entry with a revision above `after`; answers whether there is one at or below it, so that nothing older matters.
+    pub(crate) fn seek_after(&mut self, after: Revision) -> bool {
+        self.current = None;
+        self.next = self.end;
+        while let Some(index) = self.next.checked_sub(1) {
+            let (key, entry) = self.memtable.arrivals.get(index);
+            if let Some(revision) = self.revision(key, entry)
+                && revision <= after
+            {
+                return true;
+            }
+            self.next = index;
+        }
+        false
+    }
+
+    /// To the next entry; answers whether there is one.
+    pub(crate) fn advance(&mut self) -> bool {
+        self.current = None;
+        while self.current.is_none() && self.next < self.end {
+            let (key, entry) = self.memtable.arrivals.get(self.next);
+            self.next += 1;
+            self.current = self.revision(key, entry).map(|_| (key, entry));
+        }
+        self.current.is_some()
+    }
+
+    /// The entry that it is at.
+    pub(crate) fn entry(&self) -> Option<CursorEntry<'_>> {
+        let (key, entry) = self.current?;
+        let entry = self.memtable.entries.entry(entry)?;
+        Some(CursorEntry::new(self.memtable.entries.key(key), entry))
+    }
+
+    /// The revision of an entry that the walk is about.
+    fn revision(&self, key: At, entry: At) -> Option<Revision> {
+        if self.memtable.entries.key(key).bucket() != self.bucket {
+            return None;
+        }
+        let meta = self.memtable.entries.entry(entry)?.meta();
+        (!meta.flags.is_dropped()).then_some(meta.revision)
+    }
+}
