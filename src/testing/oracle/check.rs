@@ -18,12 +18,25 @@ impl Oracle {
     /// # Errors
     /// What differs first.
     pub fn check(&mut self, store: &Store) -> Checked {
+        self.check_buckets(store, OracleBucket::check)
+    }
+
+    /// Compares every entry that the store shows, but each in few ways: in each bucket counts, lists and the whole history, and of one key,
+    /// chosen by `turn`, everything.
+    ///
+    /// # Errors
+    /// What differs first.
+    pub fn check_in_turn(&mut self, store: &Store, turn: usize) -> Checked {
+        self.check_buckets(store, |expected, bucket| expected.check_in_turn(bucket, turn))
+    }
+
+    fn check_buckets(&mut self, store: &Store, check: impl Fn(&mut OracleBucket, &dyn Reads) -> Checked) -> Checked {
         let names: Vec<String> = self.buckets.keys().cloned().collect();
         same("bucket names", &store.buckets()?, &names)?;
         same("count of buckets", &store.status()?.buckets, &names.len())?;
         for (name, expected) in &mut self.buckets {
             let bucket = store.bucket(name).map_err(|error| Mismatch::from(error).context(format!("bucket {name}")))?;
-            expected.check(&bucket).map_err(|mismatch| mismatch.context(format!("bucket {name}")))?;
+            check(expected, &bucket).map_err(|mismatch| mismatch.context(format!("bucket {name}")))?;
         }
         Ok(())
     }
@@ -41,6 +54,18 @@ impl OracleBucket {
             self.check_key(bucket, key).map_err(|mismatch| mismatch.context(format!("key {key}")))?;
         }
         self.learn_created(bucket)
+    }
+
+    /// Compares every entry once or twice, and everything about one key, chosen by `turn`.
+    fn check_in_turn(&self, bucket: &dyn Reads, turn: usize) -> Checked {
+        self.check_counts(bucket)?;
+        self.check_keys(bucket, turn.is_multiple_of(2))?;
+        self.check_range(bucket, (Bound::Unbounded, Bound::Unbounded), !turn.is_multiple_of(2), turn as u8)?;
+        self.check_history(bucket, ">")?;
+        let count = self.known_keys().count().max(1);
+        self.known_keys()
+            .nth(turn % count)
+            .map_or(Ok(()), |key| self.check_key(bucket, key).map_err(|mismatch| mismatch.context(format!("key {key}"))))
     }
 
     /// Compares configuration, counts and the last revision.
@@ -64,11 +89,8 @@ impl OracleBucket {
     }
 
     fn check_lists(&self, bucket: &dyn Reads) -> Checked {
-        for markers in [false, true] {
-            let found = bucket.keys_with(KeysOptions::new().markers(markers))?.map(|key| Ok(key?.as_str().to_owned()));
-            let found: Vec<String> = found.collect::<StoreResult<_>>()?;
-            same(if markers { "keys with markers" } else { "keys" }, &found, &self.keys(&[], markers))?;
-        }
+        self.check_keys(bucket, false)?;
+        self.check_keys(bucket, true)?;
         for (markers, turns) in [(false, 0), (true, 0xff), (true, 0b1001_0110)] {
             self.check_range(bucket, (Bound::Unbounded, Bound::Unbounded), markers, turns)?;
         }
@@ -79,6 +101,12 @@ impl OracleBucket {
         let last = self.last_revision;
         [0, last / 2, last.saturating_sub(1), last + 1].into_iter().try_for_each(|since| self.check_changes(bucket, since))?;
         self.check_history(bucket, ">")
+    }
+
+    fn check_keys(&self, bucket: &dyn Reads, markers: bool) -> Checked {
+        let found = bucket.keys_with(KeysOptions::new().markers(markers))?.map(|key| Ok(key?.as_str().to_owned()));
+        let found: Vec<String> = found.collect::<StoreResult<_>>()?;
+        same(if markers { "keys with markers" } else { "keys" }, &found, &self.keys(&[], markers))
     }
 
     /// Compares the history of a key or pattern, and that the iterator knows its length.

@@ -96,7 +96,9 @@ impl World {
                 self.dead.extend(self.handles.remove(name));
                 self.check_missing(name)
             }
-            Commit::Edit(_) | Commit::PurgeAll(_) | Commit::PurgeDeletes(..) | Commit::Matching { .. } => self.check(),
+            Commit::Edit(_) | Commit::PurgeAll(_) | Commit::PurgeDeletes(..) | Commit::Matching { .. } => {
+                self.check_now_and_then()
+            }
             Commit::Write(write) | Commit::Submit(write) => self.check_newest(&write.bucket, &write.key),
             Commit::Batch(writes) => writes.iter().try_for_each(|write| self.check_newest(&write.bucket, &write.key)),
             Commit::Touch { bucket, key, .. } => self.check_newest(bucket, key),

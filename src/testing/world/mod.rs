@@ -36,19 +36,21 @@ pub struct Setup {
     pub durability: Durability,
     /// Bytes of a log file, a memtable, a block.
     pub sizes: (u64, u64, u32),
+    /// After changes of many keys and after reopenings every entry is compared, every so many times in every way that there is to read it.
+    pub full_check_every: usize,
 }
 
 impl Setup {
     /// In files of the operating system.
     #[must_use]
     pub fn on_files(directory: PathBuf, durability: Durability, sizes: (u64, u64, u32)) -> Self {
-        Self { directory, env: Env::os(), durability, sizes }
+        Self { directory, env: Env::os(), durability, sizes, full_check_every: 1 }
     }
 
     /// In files that live in memory as long as this setup or a world of it does.
     #[must_use]
     pub fn in_memory(durability: Durability, sizes: (u64, u64, u32)) -> Self {
-        Self { directory: PathBuf::from("/store"), env: Env::memory(), durability, sizes }
+        Self { directory: PathBuf::from("/store"), env: Env::memory(), durability, sizes, full_check_every: 1 }
     }
 
     fn options(&self, clock: &Arc<ManualClock>) -> Options {
@@ -78,6 +80,7 @@ pub struct World {
     /// By how much the wall clock was set forward since the last open; `None` = not touched.
     wall_moved: Option<u64>,
     steps: usize,
+    checks: usize,
 }
 
 /// Runs a whole program on a new store, and compares everything at its end and after a last reopen.
@@ -114,6 +117,7 @@ impl World {
             held: Vec::new(),
             wall_moved: None,
             steps: 0,
+            checks: 0,
         };
         world.apply(&Op::CreateBucket { bucket: 0, config: (2, 0) })?;
         world.apply(&Op::CreateBucket { bucket: 1, config: (0, 0) })?;
@@ -167,7 +171,7 @@ impl World {
             Op::Flush => Ok(self.store().flush()?),
             Op::MergeAll => {
                 self.store().merge_all()?;
-                self.check()
+                self.check_now_and_then()
             }
             Op::Step => Ok(self.store().step().map(|_| ())?),
             Op::Sync => self.sync(),
@@ -199,6 +203,16 @@ impl World {
     pub fn check(&mut self) -> Checked {
         let store = self.store().clone();
         self.oracle.check(&store)
+    }
+
+    /// The same, but in every way only at every so many calls, as the setup says.
+    pub(super) fn check_now_and_then(&mut self) -> Checked {
+        self.checks += 1;
+        if self.checks.is_multiple_of(self.setup.full_check_every) {
+            return self.check();
+        }
+        let store = self.store().clone();
+        self.oracle.check_in_turn(&store, self.checks)
     }
 
     /// Compares everything, reads what is held, reopens and compares again; the files must verify.
@@ -274,7 +288,7 @@ impl World {
         for name in self.oracle.buckets.keys() {
             self.handles.insert(name.clone(), self.store().bucket(name)?);
         }
-        self.check().map_err(|mismatch| mismatch.context("after the reopen"))
+        self.check_now_and_then().map_err(|mismatch| mismatch.context("after the reopen"))
     }
 
     /// Store time after an open: what it was, and what the wall clock says has passed, but never less than nothing. Where the wall clock was
