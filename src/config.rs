@@ -147,6 +147,15 @@ impl Options {
         self
     }
 
+    /// How many keys loads, and writes to all keys that match, put into one commit.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn chunk_size(mut self, keys: usize) -> Self {
+        self.settings.load_values = keys;
+        self.settings.sweep_keys = keys;
+        self
+    }
+
     /// Bytes at which a segment file ends and the next begins; merges take slices of four times that.
     #[doc(hidden)]
     #[must_use]

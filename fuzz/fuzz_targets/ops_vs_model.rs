@@ -26,6 +26,7 @@ fuzz_target!(|data: &[u8]| {
         durability: if mode & 1 == 0 { Durability::Sync } else { Durability::OsCache },
         sizes: if mode & 2 == 0 { (4 << 10, 2 << 10, 128) } else { (64 << 10, 32 << 10, 1 << 10) },
         full_check_every: FULL_CHECK_EVERY,
+        compressed: mode & 4 != 0,
     };
     if let Err(mismatch) = run(&program, setup) {
         panic!("{mismatch:?}");

@@ -32,8 +32,7 @@ pub struct Loaded {
     pub last_revision: Revision,
 }
 
-/// Values of one commit of a load, and about their bytes.
-const LOAD_VALUES: usize = 1000;
+/// About the bytes of one commit of a load.
 const LOAD_BYTES: usize = 1 << 20;
 
 impl Bucket {
@@ -258,7 +257,7 @@ impl Bucket {
             check_key(key.as_ref())?;
             bytes += key.as_ref().len() + value.as_ref().len();
             chunk.push((key, value));
-            if chunk.len() == LOAD_VALUES || bytes >= LOAD_BYTES {
+            if chunk.len() == self.engine.load_values() || bytes >= LOAD_BYTES {
                 self.load_chunk(&mut chunk, &mut loaded)?;
                 bytes = 0;
             }

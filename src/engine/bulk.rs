@@ -13,9 +13,7 @@ use crate::retention::{Judge, Sight};
 use crate::subject::Pattern;
 use crate::view::rules;
 
-/// Keys of one commit.
-const CHUNK_KEYS: usize = 512;
-/// Bytes of keys of one commit, so that a chunk of long keys is no longer a commit than one of short ones.
+/// Bytes of keys of one commit, whatever their number may be, so that a chunk of long keys is no longer a commit than one of short ones.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// What a write to many keys did.
@@ -74,7 +72,7 @@ impl Core {
             let Some(target) = target(&group.key, newest, now) else { continue };
             bytes += target.key.len();
             chunk.push(target);
-            if chunk.len() == CHUNK_KEYS || bytes >= CHUNK_BYTES {
+            if chunk.len() == self.settings.sweep_keys || bytes >= CHUNK_BYTES {
                 self.write_chunk(id, &mut chunk, &mut swept)?;
                 bytes = 0;
             }

@@ -135,6 +135,11 @@ impl Engine {
         self.core.settings.batch_ops_max as usize
     }
 
+    /// How many values of a load are one commit.
+    pub(crate) fn load_values(&self) -> usize {
+        self.core.settings.load_values
+    }
+
     /// Refuses values over the limits of the store or of their buckets.
     pub(crate) fn check_values(&self, fields: &[OpFields<'_>]) -> Result<()> {
         self.core.check_values(fields)

@@ -12,6 +12,10 @@ pub(crate) struct Settings {
     pub(crate) value_len_max: u64,
     /// The most operations of one batch.
     pub(crate) batch_ops_max: u32,
+    /// Values of one commit of a load.
+    pub(crate) load_values: usize,
+    /// Keys of one commit of a write to all keys that match.
+    pub(crate) sweep_keys: usize,
     pub(crate) create_if_missing: bool,
     /// Refuse a torn tail instead of cutting it.
     pub(crate) strict: bool,
@@ -36,6 +40,8 @@ impl Default for Settings {
             memory_budget: 256 << 20,
             value_len_max: 16 << 20,
             batch_ops_max: 1000,
+            load_values: 1000,
+            sweep_keys: 512,
             create_if_missing: true,
             strict: false,
             threads: true,

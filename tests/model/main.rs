@@ -4,7 +4,8 @@
 //! with and without times to live; batches, loads, tickets, touches; deletes and purges of patterns, markers and whole buckets; limits that
 //! are raised and lowered; a clock that goes on by exact spans, to deadlines and just short of them; reads of the present and the past, lists,
 //! iterators that are kept while everything moves on, buckets that come and go, flushes, merges, single steps of background work, syncs,
-//! closes and drops with a reopen. Few keys and tiny structures make steps meet and rare paths common. Durability, sizes and the place of
+//! closes and drops with a reopen. Few keys and tiny structures make steps meet and rare paths common: loads and
+//! sweeps of more than three keys are several commits. Durability, sizes and the place of
 //! the files vary from program to program.
 //!
 //! Invariant: after every step the store's answer, and at every reopen, merge and end all that it shows, equals the oracle's.

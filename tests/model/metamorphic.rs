@@ -1,5 +1,5 @@
-//! One program, many stores: whatever the sizes of memtables, log files and blocks are, wherever the files lie, and whenever the store is
-//! flushed, merged or opened again between two steps, it answers the same.
+//! One program, many stores: whatever the sizes of memtables, log files and blocks are, wherever the files lie, whether
+//! they are compressed, and whenever the store is flushed, merged or opened again between two steps, it answers the same.
 //!
 //! Strategy: a program of steps is run once on a plain store, which writes down all that it shows after every few steps; then under other
 //! options and with disturbances between the steps, at the same store times, and must show the same, word by word. The oracle runs beside
@@ -33,6 +33,18 @@ enum Schedule {
     Random(u64),
     ReopenNowAndThen(u64),
 }
+
+/// Where the files lie, and what is in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// In memory.
+    Plain,
+    OnFiles,
+    /// In memory; every bucket is compressed, whatever the program says.
+    Compressed,
+}
+
+use Kind::{Compressed, OnFiles, Plain};
 
 impl Schedule {
     fn at(self, step: usize) -> Option<Disturbance> {
@@ -89,14 +101,16 @@ fn answers_do_not_depend_on_sizes_files_and_the_moments_of_merges() {
     let tiny = (4 << 10, 1 << 10, 128);
     let large = (1 << 20, 1 << 20, 16 << 10);
     let variants = [
-        (tiny, Schedule::Nothing, false),
-        (tiny, Schedule::StepAfterEach, false),
-        (large, Schedule::MergeAfterEach, false),
-        (large, Schedule::FlushAfterEach, false),
-        ((64 << 10, 2 << 10, 512), Schedule::Random(1), true),
-        ((8 << 10, 4 << 10, 4 << 10), Schedule::Random(2), false),
-        (tiny, Schedule::ReopenNowAndThen(3), false),
-        (large, Schedule::ReopenNowAndThen(4), false),
+        (tiny, Schedule::Nothing, Plain),
+        (tiny, Schedule::StepAfterEach, Plain),
+        (large, Schedule::MergeAfterEach, Plain),
+        (large, Schedule::FlushAfterEach, Plain),
+        ((64 << 10, 2 << 10, 512), Schedule::Random(1), OnFiles),
+        ((8 << 10, 4 << 10, 4 << 10), Schedule::Random(2), Plain),
+        (tiny, Schedule::ReopenNowAndThen(3), Plain),
+        (large, Schedule::ReopenNowAndThen(4), Plain),
+        (tiny, Schedule::Random(5), Compressed),
+        (large, Schedule::FlushAfterEach, Compressed),
     ];
     for number in 0..programs {
         let mut seed = [0xa5; 32];
@@ -107,14 +121,14 @@ fn answers_do_not_depend_on_sizes_files_and_the_moments_of_merges() {
         let program: Vec<Op> = steps.filter(|op| !is_of_the_schedule(op)).collect();
         let plain = Setup::in_memory(Durability::Sync, large);
         let expected = pictures(&program, plain, Schedule::Nothing).unwrap_or_else(|text| panic!("program {number}: {text}"));
-        for (sizes, schedule, on_files) in variants {
+        for (sizes, schedule, kind) in variants {
             let directory = directory();
-            let setup = if on_files {
-                Setup::on_files(directory.path().join("store"), Durability::Sync, sizes)
-            } else {
-                Setup::in_memory(Durability::Sync, sizes)
+            let setup = match kind {
+                Plain => Setup::in_memory(Durability::Sync, sizes),
+                OnFiles => Setup::on_files(directory.path().join("store"), Durability::Sync, sizes),
+                Compressed => Setup { compressed: true, ..Setup::in_memory(Durability::Sync, sizes) },
             };
-            let what = format!("program {number}, sizes {sizes:?}, {schedule:?}");
+            let what = format!("program {number}, {kind:?}, sizes {sizes:?}, {schedule:?}");
             let found = pictures(&program, setup, schedule).unwrap_or_else(|text| panic!("{what}: {text}"));
             for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 if let Some(difference) = expected.difference(found) {

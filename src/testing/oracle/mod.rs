@@ -95,6 +95,8 @@ pub struct Oracle {
     pub value_len_max: u64,
     /// The most operations of a batch.
     pub batch_ops_max: usize,
+    /// How many values of a load are one commit.
+    pub load_values: usize,
     now: u64,
     /// The store's clock stands still between two calls of [`pass_to`](Oracle::pass_to), so times are compared to the nanosecond.
     pub is_time_exact: bool,
@@ -102,7 +104,14 @@ pub struct Oracle {
 
 impl Default for Oracle {
     fn default() -> Self {
-        Self { buckets: BTreeMap::new(), value_len_max: 16 << 20, batch_ops_max: 1_000, now: 0, is_time_exact: false }
+        Self {
+            buckets: BTreeMap::new(),
+            value_len_max: 16 << 20,
+            batch_ops_max: 1_000,
+            load_values: 1_000,
+            now: 0,
+            is_time_exact: false,
+        }
     }
 }
 
@@ -224,6 +233,11 @@ impl Oracle {
     /// # Errors
     /// What differs.
     pub fn observe(&mut self, commit: &Commit, answer: &StoreResult<Answer>) -> Checked {
+        if let Commit::Load { bucket, values } = commit
+            && values.len() > self.load_values
+        {
+            return self.observe_load(bucket, values, answer);
+        }
         match (self.expected(commit), answer) {
             (Ok(()), Ok(answer)) => {
                 self.align(commit, answer);
@@ -232,6 +246,31 @@ impl Oracle {
             }
             (Err(refusal), Err(error)) => check_refusal(refusal, error),
             (expected, answer) => Err(Mismatch(format!("answered {answer:?} instead of {expected:?}"))),
+        }
+    }
+
+    /// A load of several commits: one that is refused leaves those before it in place.
+    fn observe_load(&mut self, bucket: &str, values: &[(String, Vec<u8>)], answer: &StoreResult<Answer>) -> Checked {
+        let chunk = |values: &[(String, Vec<u8>)]| Commit::Load { bucket: bucket.to_owned(), values: values.to_vec() };
+        if let Ok(answer) = answer {
+            self.align(&chunk(values), answer);
+        }
+        let (mut total, mut newest) = (0, 0);
+        for values in values.chunks(self.load_values) {
+            let commit = chunk(values);
+            match (self.expected(&commit), answer) {
+                (Ok(()), _) => {
+                    if let Answer::Many { count, last } = self.apply(&commit) {
+                        (total, newest) = (total + count, last);
+                    }
+                }
+                (Err(refusal), Err(error)) => return check_refusal(refusal, error),
+                (Err(refusal), Ok(answer)) => return Err(Mismatch(format!("answered {answer:?} instead of {refusal:?}"))),
+            }
+        }
+        match answer {
+            Ok(answer) => same("answer", answer, &Answer::Many { count: total, last: newest }),
+            Err(error) => Err(Mismatch(format!("answered {error:?} to a load that fits"))),
         }
     }
 

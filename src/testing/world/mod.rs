@@ -25,6 +25,8 @@ use crate::testing::clock::ManualClock;
 use crate::testing::ops::{BATCH_OPS_MAX, Jump, Op, Wait, bucket_config, bucket_name, key_name, pattern_name};
 use crate::testing::oracle::{Checked, Commit, Mismatch, Oracle, Refusal, check_refusal, same};
 
+/// Keys of one commit of a load or of a write to many keys, so that most are several commits.
+const CHUNK_KEYS: usize = 3;
 const DEAD_HANDLES_MAX: usize = 4;
 
 /// Where and how a program runs.
@@ -38,19 +40,21 @@ pub struct Setup {
     pub sizes: (u64, u64, u32),
     /// After changes of many keys and after reopenings every entry is compared, every so many times in every way that there is to read it.
     pub full_check_every: usize,
+    /// Every bucket is, not only those whose shape says so.
+    pub compressed: bool,
 }
 
 impl Setup {
     /// In files of the operating system.
     #[must_use]
     pub fn on_files(directory: PathBuf, durability: Durability, sizes: (u64, u64, u32)) -> Self {
-        Self { directory, env: Env::os(), durability, sizes, full_check_every: 1 }
+        Self { directory, env: Env::os(), durability, sizes, full_check_every: 1, compressed: false }
     }
 
     /// In files that live in memory as long as this setup or a world of it does.
     #[must_use]
     pub fn in_memory(durability: Durability, sizes: (u64, u64, u32)) -> Self {
-        Self { directory: PathBuf::from("/store"), env: Env::memory(), durability, sizes, full_check_every: 1 }
+        Self { directory: PathBuf::from("/store"), env: Env::memory(), durability, sizes, full_check_every: 1, compressed: false }
     }
 
     fn options(&self, clock: &Arc<ManualClock>) -> Options {
@@ -60,6 +64,7 @@ impl Setup {
             .sizes(log, memtable, block)
             .max_batch_operations(u32::from(BATCH_OPS_MAX) - 1)
             .segment_size(memtable / 4)
+            .chunk_size(CHUNK_KEYS)
             .manual_jobs()
             .env(Env { clock: Arc::<ManualClock>::clone(clock), ..self.env.clone() })
     }
@@ -106,6 +111,7 @@ impl World {
         let mut oracle = Oracle::new();
         oracle.is_time_exact = true;
         oracle.batch_ops_max = usize::from(BATCH_OPS_MAX) - 1;
+        oracle.load_values = CHUNK_KEYS;
         oracle.pass_to(clock.wall());
         let mut world = Self {
             setup,
