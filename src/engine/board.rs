@@ -24,6 +24,7 @@ struct BoardState {
     /// Why the last flush step failed; none while one runs.
     flush_error: Option<Error>,
     merge_error: Option<Error>,
+    log_error: Option<Error>,
     stopping: bool,
 }
 
@@ -43,10 +44,11 @@ impl Board {
         self.state.lock().stopping
     }
 
-    /// What the last flush or merge failed with, if it is not mended yet.
+    /// What the last flush, merge or work on log files failed with, if it is not mended yet.
     pub(super) fn error(&self) -> Option<Error> {
         let state = self.state.lock();
-        state.flush_error.clone().or_else(|| state.merge_error.clone())
+        let errors = [&state.flush_error, &state.merge_error, &state.log_error];
+        errors.into_iter().flatten().next().cloned()
     }
 
     pub(super) fn calls(&self) -> u64 {
@@ -72,6 +74,10 @@ impl Board {
         state.flush_error = result.as_ref().err().cloned();
         drop(state);
         self.changed.notify_all();
+    }
+
+    pub(super) fn logged(&self, error: Option<Error>) {
+        self.state.lock().log_error = error;
     }
 
     pub(super) fn merged(&self, error: Option<Error>) {

@@ -198,15 +198,7 @@ impl Core {
             return Ok(file);
         }
         let len = self.settings.log_file_len.max(wal::file_len_for(payload_len) as u64);
-        let file = match self.prepare_log(spare.newest, len) {
-            // On a full disk, what waits to be removed comes first.
-            Err(error) if error.kind() == ErrorKind::NoSpace && self.retired.lock().reap(&*self.env.fs) => {
-                self.prepare_log(spare.newest, len)?
-            }
-            prepared => prepared?,
-        };
-        spare.newest = file.number();
-        Ok(file)
+        self.prepare_log(&mut spare, len)
     }
 
     /// Prepares the next log file if it will be needed soon and is not there; answers whether it did.
@@ -215,13 +207,23 @@ impl Core {
         if spare.file.is_some() || !self.spare_wanted.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        let file = self.prepare_log(spare.newest, self.settings.log_file_len)?;
-        spare.newest = file.number();
-        spare.file = Some(file);
+        spare.file = Some(self.prepare_log(&mut spare, self.settings.log_file_len)?);
         Ok(true)
     }
 
-    fn prepare_log(&self, previous: FileNumber, len: u64) -> Result<LogFile> {
+    fn prepare_log(&self, spare: &mut Spare, len: u64) -> Result<LogFile> {
+        let file = match self.prepare_log_after(spare.newest, len) {
+            // On a full disk, what waits to be removed comes first.
+            Err(error) if error.kind() == ErrorKind::NoSpace && self.retired.lock().reap(&*self.env.fs) => {
+                self.prepare_log_after(spare.newest, len)?
+            }
+            prepared => prepared?,
+        };
+        spare.newest = file.number();
+        Ok(file)
+    }
+
+    fn prepare_log_after(&self, previous: FileNumber, len: u64) -> Result<LogFile> {
         let options = LogFileOptions {
             store: self.store,
             number: self.next_file_number()?,

@@ -51,27 +51,39 @@ impl Core {
     /// One piece of background work; answers whether there was any.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn step(&self) -> Result<bool> {
-        Ok(self.flush_step()? || self.merge_step(false)? || self.merge_step(true)?)
+        let logged = self.log_step();
+        if matches!(logged, Ok(true)) {
+            return Ok(true);
+        }
+        // A log file that cannot be prepared keeps no flush from making space for it.
+        let flushed = self.flush_step();
+        if matches!(flushed, Ok(true)) {
+            return Ok(true);
+        }
+        logged?;
+        Ok(flushed? || self.merge_step(false)? || self.merge_step(true)?)
     }
 
-    /// One piece of the work that writers depend on. What frees space comes first, what takes most of it last.
-    pub(super) fn flush_step(&self) -> Result<bool> {
+    /// One piece of the work on log files: short, and nothing that takes long comes before it.
+    pub(super) fn log_step(&self) -> Result<bool> {
         self.health.check_sound()?;
-        let reaped = self.retired.lock().reap(&*self.env.fs);
         let prepared = self.prepare_spare();
         if matches!(prepared, Ok(true)) {
             return Ok(true);
         }
-        if self.settings.durability != Durability::Sync && (self.tail.has_sealed() || self.tail.unsynced_bytes() >= SYNC_STEP_LEN)
-        {
+        let is_due = self.tail.has_sealed() || self.tail.unsynced_bytes() >= SYNC_STEP_LEN;
+        if is_due && self.settings.durability != Durability::Sync {
             self.tail.sync(&self.health)?;
             return Ok(true);
         }
-        if self.flush_oldest()? {
-            return Ok(true);
-        }
-        prepared?;
-        Ok(reaped)
+        prepared
+    }
+
+    /// One piece of the work that makes room for writers. What frees space comes first.
+    pub(super) fn flush_step(&self) -> Result<bool> {
+        self.health.check_sound()?;
+        let reaped = self.retired.lock().reap(&*self.env.fs);
+        Ok(self.flush_oldest()? || reaped)
     }
 
     pub(super) fn clock_pair(&self) -> ClockPair {
@@ -82,6 +94,7 @@ impl Core {
 /// What the threads of a store run; each ends when the board says so.
 pub(super) fn run(core: &Core, job: Job) {
     let outcome = catch_unwind(AssertUnwindSafe(|| match job {
+        Job::Log => run_log(core),
         Job::Flush => run_flush(core),
         Job::Merge => run_merge(core),
         Job::Timer => run_timer(core),
@@ -94,7 +107,9 @@ pub(super) fn run(core: &Core, job: Job) {
 /// The background threads.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Job {
-    /// Flushes, log files ahead, what is retired.
+    /// Log files prepared and synced ahead. A thread of its own, so that neither waits for a flush and writers wait for neither.
+    Log,
+    /// Flushes, what is retired.
     Flush,
     /// Merges.
     Merge,
@@ -103,13 +118,31 @@ pub(super) enum Job {
 }
 
 impl Job {
-    pub(super) const ALL: [Self; 3] = [Self::Flush, Self::Merge, Self::Timer];
+    pub(super) const ALL: [Self; 4] = [Self::Log, Self::Flush, Self::Merge, Self::Timer];
 
     pub(super) const fn thread_name(self) -> &'static str {
         match self {
+            Self::Log => "annals-log",
             Self::Flush => "annals-flush",
             Self::Merge => "annals-merge",
             Self::Timer => "annals-timer",
+        }
+    }
+}
+
+fn run_log(core: &Core) {
+    loop {
+        let seen = core.board.calls();
+        let result = core.log_step();
+        let timeout = match result {
+            Ok(true) => Duration::ZERO,
+            Ok(false) => IDLE,
+            // Tried again when somebody calls, as a flush does that made space, or after a while.
+            Err(_) => RETRY_AFTER,
+        };
+        core.board.logged(result.err());
+        if !core.board.wait(seen, timeout) {
+            return;
         }
     }
 }
