@@ -69,6 +69,8 @@ fn inserts(criterion: &mut Criterion, keys: u64) {
 /// As many as fill a memtable of the default size, about.
 const GENERATION: u64 = 450_000;
 const CAPACITY: u64 = 64 << 20;
+/// Enough for a p99.
+const FIRST_SCANS: usize = 100;
 
 /// Wall time of `work` by the number of its steps, printed.
 #[expect(clippy::disallowed_types, reason = "a benchmark looks at the clock on the wall")]
@@ -125,6 +127,35 @@ fn forms() {
         }
     });
     alternate(&keys, &others, &bytes);
+    first_scans(&keys, &bytes);
+}
+
+/// What the first cursor after a phase of writes only pays, over many generations: it puts all keys in order.
+#[expect(clippy::disallowed_types, reason = "a benchmark looks at the clock on the wall")]
+fn first_scans(keys: &[Vec<u8>], bytes: &[u8]) {
+    // The keys come ascending, which a sort may notice; so they are inserted in another order.
+    let mut shuffled: Vec<&Vec<u8>> = keys.iter().collect();
+    let mut numbers = Numbers::below(u64::MAX);
+    shuffled.sort_by_cached_key(|_| numbers.take());
+    for count in [10_000, 100_000, GENERATION].map(|count| workload::size(count) as usize) {
+        let mut times: Vec<u128> = (0..FIRST_SCANS)
+            .map(|_| {
+                let mut generation = Generation::new(CAPACITY);
+                shuffled[..count].iter().for_each(|key| generation.insert(key, bytes));
+                let start = std::time::Instant::now();
+                assert!(generation.scan(b"", 10) > 0);
+                start.elapsed().as_nanos()
+            })
+            .collect();
+        print_times(&format!("first scan of {count} keys, {FIRST_SCANS} generations"), &mut times);
+    }
+}
+
+/// The distribution of `times`.
+fn print_times(what: &str, times: &mut [u128]) {
+    times.sort_unstable();
+    let at = |share: usize| times[(times.len() - 1) * share / 1000];
+    println!("{what}: p50 {} ns, p99 {} ns, p99.9 {} ns", at(500), at(990), at(999));
 }
 
 /// Half of the keys without order, then strictly one insert, one scan: what the first scan costs, and the distribution of the others.
@@ -143,11 +174,8 @@ fn alternate(keys: &[Vec<u8>], others: &[Vec<u8>], bytes: &[u8]) {
         inserts.push((between - start).as_nanos());
         scans.push(between.elapsed().as_nanos());
     }
-    for (what, times) in [("insert", &mut inserts), ("seek and 10 entries", &mut scans)] {
-        times.sort_unstable();
-        let at = |share: usize| times[(times.len() - 1) * share / 1000];
-        println!("{what} by turns: p50 {} ns, p99 {} ns, p99.9 {} ns", at(500), at(990), at(999));
-    }
+    print_times("insert by turns", &mut inserts);
+    print_times("seek and 10 entries by turns", &mut scans);
 }
 
 fn main() {
