@@ -33,7 +33,7 @@ Only `bucket add` and `import` create a store where there is none.
 
 Output: answers on stdout, errors and progress on stderr. put, create, update, del, purge and touch print the new revision; get
 and at print the bytes of the value and nothing else. With --json every answer is one JSON object on a line of its own, and lists
-(keys, history, bucket ls) are one object a line, as export always is. A value is in the field \"value\" if it is UTF-8, else in
+(keys, history, changes, bucket ls) are one object a line, as export always is. A value is in the field \"value\" if it is UTF-8, else in
 \"value_base64\". With --json an error is an object on stderr, {\"error\": {...}}, with at least kind, message, next and exit_code
 in it. Spans of time are written 500ms, 30s, 12h, 7days; sizes 4096, 64kB, 64MiB.
 
@@ -155,6 +155,13 @@ pub(crate) enum Verb {
         bucket: String,
         /// A key, or a pattern: `*` is one token, `>` the rest (quote them)
         pattern: String,
+    },
+    /// Print what has changed in a bucket after revision R, as far as it is retained, in the order of revisions
+    Changes {
+        bucket: String,
+        /// The last revision that is known; 0: from the beginning
+        #[arg(long, value_name = "R")]
+        since: u64,
     },
     /// Store every regular file below a directory: the key is its path, the value its content
     Import(ImportArgs),

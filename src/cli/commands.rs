@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use annals::{Bucket, ErrorKind, KeysOptions, Matched, Operation, Options, PutOptions, RecoveryReport, Revision, Store};
+use annals::{Bucket, ErrorKind, Event, KeysOptions, Matched, Operation, Options, PutOptions, RecoveryReport, Revision, Store};
 use serde_json::json;
 
 use crate::args::{Args, BucketVerb, DelArgs, Expiry, Input, Level, PurgeArgs, Target, Verb};
@@ -83,6 +83,7 @@ fn answer(args: &Args, store: &Store, directory: &Path, output: &mut Output) -> 
         Verb::At { target, revision } => at(store, target, *revision, output)?,
         Verb::Keys { bucket, filters, markers } => keys(store, bucket, filters, *markers, output)?,
         Verb::History { bucket, pattern } => history(store, bucket, pattern, output)?,
+        Verb::Changes { bucket, since } => changes(store, bucket, *since, output)?,
         Verb::Import(import_args) => return import::import(import_args, store, directory, output),
         Verb::Export(export_args) => export::export(export_args, store, output)?,
         Verb::Load(load_args) => load::load(load_args, store, output)?,
@@ -262,4 +263,31 @@ fn history(store: &Store, name: &str, pattern: &str, output: &mut Output) -> Res
         }
     }
     if output.is_json() { Ok(()) } else { output.table(&ENTRY_HEADINGS, rows, &ENTRY_NUMBERS) }
+}
+
+/// For a person, tables of so many rows: there may be too many changes for one.
+const CHANGES_PER_TABLE: usize = 1_000;
+
+fn changes(store: &Store, name: &str, since: u64, output: &mut Output) -> Result<()> {
+    let doing = || format!("list the changes of bucket {name} since revision {since}");
+    let mut headings = &ENTRY_HEADINGS[..];
+    let mut rows = Vec::new();
+    let mut changes = find(store, name)?.changes_since(Revision::from(since)).trying(doing)?.peekable();
+    while let Some(event) = changes.next() {
+        match event.trying(doing)? {
+            Event::Purged { through } if output.is_json() => {
+                output.line(json!({ "bucket": name, "purged_through": through.get() }))?;
+            }
+            Event::Purged { through } => output.line(format_args!("the bucket was purged through revision {through}"))?,
+            Event::Entry(entry) if output.is_json() => output.line(entry_json(name, &entry))?,
+            Event::Entry(entry) => rows.push(entry_row(&entry)),
+            // A list has no others.
+            _ => {}
+        }
+        if rows.len() == CHANGES_PER_TABLE && changes.peek().is_some() {
+            output.table(headings, std::mem::take(&mut rows), &ENTRY_NUMBERS)?;
+            headings = &[];
+        }
+    }
+    if output.is_json() { Ok(()) } else { output.table(headings, rows, &ENTRY_NUMBERS) }
 }

@@ -259,6 +259,37 @@ fn a_lower_history_holds_at_once() {
 }
 
 #[test]
+fn changes_are_listed_from_a_revision_on() {
+    let bench = Bench::with_bucket();
+    for line in ["put b k one", "put b other x", "put b k two", "del b other"] {
+        bench.run(line).ok();
+    }
+    let lines = bench.run("changes b --since 2 --json").ok().json_lines();
+    let shown: Vec<_> = lines.iter().map(|line| (&line["revision"], &line["key"], &line["operation"])).collect();
+    assert_eq!(shown, [(&json!(3), &json!("k"), &json!("put")), (&json!(4), &json!("other"), &json!("delete"))]);
+    assert_eq!(bench.run("changes b --since 0").ok().lines().len(), 5, "a heading and four rows");
+    assert_eq!(bench.run("changes b --since 4 --json").ok().text(), "");
+    assert_eq!(bench.run("changes b").code, 2);
+    bench.run("purge b --markers 0s").ok();
+    bench.run("changes b --since 3").fails(1, "revision 4 is the next that can be asked for");
+    bench.run("purge b --all").ok();
+    bench.run("put b k three").ok();
+    let lines = bench.run("changes b --since 3 --json").ok().json_lines();
+    assert_eq!((&lines[0], &lines[1]["revision"]), (&json!({ "bucket": "b", "purged_through": 4 }), &json!(5)));
+}
+
+#[test]
+fn a_long_list_of_changes_comes_in_tables() {
+    let bench = Bench::with_bucket();
+    let lines: String = (0..2_100).map(|number| format!("{{\"key\":\"k{number}\",\"value\":\"v\"}}\n")).collect();
+    bench.feed(["load", "b"], lines.as_bytes()).ok();
+    let answer = bench.run("changes b --since 100").ok();
+    let rows = answer.lines();
+    assert_eq!(rows.len(), 1 + 2_000);
+    assert!(rows[2_000].contains("k2099") && rows[1].contains("k100"));
+}
+
+#[test]
 fn a_time_to_live_is_told_and_touch_sets_it_anew() {
     let bench = Bench::with_bucket();
     for (line, has) in [("put b k v --ttl 1h", true), ("touch b k", false), ("touch b k --ttl 2days", true), ("put b k v", false)]

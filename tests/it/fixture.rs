@@ -9,8 +9,8 @@ use std::time::Duration;
 use annals::env::Env;
 use annals::testing::clock::ManualClock;
 use annals::{
-    Batch, Bucket, BucketConfig, BucketStatus, Entry, ErrorKind, KeysOptions, Operation, Options, Outcome, PutOptions, Result,
-    Revision, Store,
+    Batch, Bucket, BucketConfig, BucketStatus, Entry, ErrorKind, Event, KeysOptions, Operation, Options, Outcome, PutOptions,
+    Result, Revision, Store,
 };
 use tempfile::TempDir;
 
@@ -327,6 +327,22 @@ impl Probe<'_> {
     pub(crate) fn order(&self, pattern: &str) -> String {
         let shown = |entry: &Entry| format!("{}{}", entry.key(), entry.revision());
         self.entries(pattern).iter().map(shown).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What has changed since a revision, as in `PUT a 2, DEL a 3`, with `ALL 4` where the whole bucket was purged; or up to where it is
+    /// compacted.
+    pub(crate) fn changes(&self, since: u64) -> std::result::Result<String, u64> {
+        let shown = |event: Event| match event {
+            Event::Entry(entry) => format!("{} {} {}", operation(&entry), entry.key(), entry.revision()),
+            Event::Purged { through } => format!("ALL {through}"),
+            other => format!("{other:?}"),
+        };
+        let changes = self.handle().changes_since(Revision::from(since));
+        match changes.and_then(|changes| changes.map(|event| event.map(shown)).collect::<Result<Vec<_>>>()) {
+            Ok(changes) => Ok(changes.join(", ")),
+            Err(error) if error.kind() == ErrorKind::Compacted => Err(error.floor().unwrap().get()),
+            Err(error) => panic!("{error:?}"),
+        }
     }
 
     /// The keys that hold a value, as in `a a.b`.

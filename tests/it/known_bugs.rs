@@ -428,3 +428,45 @@ fn k47_with_threads_too_the_log_goes_when_it_is_flushed() {
     assert!(names().len() <= 3, "{:?}", names());
     let _: &Store = &store;
 }
+
+/// A watch that began just at a compaction never heard of the delete that was compacted.
+#[test]
+fn k48_at_the_floor_nothing_is_missing_and_below_it_that_is_said() {
+    on_every_schedule(4, |store| {
+        let bucket = store.depth(2);
+        bucket.put("kept", "1");
+        bucket.put("gone", "2");
+        bucket.delete("gone");
+        bucket.put("kept", "4");
+        assert_eq!(bucket.changes(2), Ok("DEL gone 3, PUT kept 4".to_owned()));
+        bucket.purge_deletes(Duration::ZERO);
+        for _ in 0..2 {
+            assert_eq!([1, 2].map(|since| bucket.changes(since)), [Err(3), Err(3)]);
+            assert_eq!(bucket.changes(3), Ok("PUT kept 4".to_owned()));
+            assert_eq!(bucket.changes(4), Ok(String::new()));
+            assert_eq!(bucket.changes(0), Ok("PUT kept 1, PUT kept 4".to_owned()), "who knew nothing misses nothing");
+            store.settle();
+        }
+    });
+}
+
+/// The same where a deadline takes the key.
+#[test]
+fn k48_what_expired_without_a_change_is_not_passed_over() {
+    on_every_schedule(4, |store| {
+        let bucket = store.depth(2);
+        bucket.put("k", "old");
+        bucket.put_with("k", "short", ttl(5));
+        bucket.put("other", "3");
+        assert_eq!(bucket.changes(1), Ok("PUT k 2, PUT other 3".to_owned()));
+        store.pass(ms(5));
+        for _ in 0..2 {
+            assert_eq!(bucket.changes(1), Err(2));
+            assert_eq!(bucket.changes(2), Ok("PUT other 3".to_owned()));
+            store.settle();
+        }
+        // A new life tells of the end of the one before.
+        bucket.put("k", "new");
+        assert_eq!(bucket.changes(2), Ok("PUT other 3, PUT k 4".to_owned()));
+    });
+}
