@@ -65,6 +65,7 @@ pub(crate) mod acceptance;
 pub(crate) mod clock;
 pub(crate) mod compact;
 pub(crate) mod merge;
+pub(crate) mod resume;
 pub(crate) mod retention;
 pub(crate) mod run;
 pub(crate) mod view;

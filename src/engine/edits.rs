@@ -67,21 +67,3 @@ impl Manifest {
         }
     }
 }
-
-/// How many incarnations a bucket remembers the end of.
-const ENDS_MAX: usize = 64;
-
-impl BucketState {
-    /// Remembers its last revision as the end of `incarnation`, if it changed in it (E8).
-    pub(super) fn note_end(&mut self, incarnation: u64) {
-        match self.ends.last_mut() {
-            Some((last, revision)) if *last == incarnation => *revision = self.last_revision,
-            Some((_, revision)) if *revision == self.last_revision => {}
-            _ if self.last_revision.0 == 0 => {}
-            _ => self.ends.push((incarnation, self.last_revision)),
-        }
-        if self.ends.len() > ENDS_MAX {
-            self.ends.remove(0);
-        }
-    }
-}

@@ -26,7 +26,7 @@ use crate::env::{Env, write_all_at};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{self, BucketState, Manifest, PartRef, SegmentRef};
 use crate::memtable::Memtable;
-use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
+use crate::number::{BucketId, CommitNumber, FileNumber};
 use crate::report::RecoveryReport;
 use crate::run::{Part, Run};
 use crate::segment::{Expected, Identity, Segment};
@@ -230,13 +230,13 @@ impl Recovery<'_> {
             built => built?,
         };
         // Below `Sync`, numbers may have been seen that the log has lost: go on beyond any of them.
-        if replayed.end.weaker_than_sync && !replayed.end.last_file_sealed {
+        let is_ahead = replayed.end.weaker_than_sync && !replayed.end.last_file_sealed;
+        if is_ahead {
             last = CommitNumber(last.0 + UNSYNCED_COMMITS_MAX);
             next_bucket = BucketId(next_bucket.0 + UNSYNCED_COMMITS_MAX);
-            for state in &mut buckets {
-                state.last_revision = Revision(state.last_revision.0 + UNSYNCED_COMMITS_MAX);
-            }
         }
+        let ahead = if is_ahead { UNSYNCED_COMMITS_MAX } else { 0 };
+        buckets.iter_mut().for_each(|state| state.begin(ahead));
         let incarnation = random(&self.env, self.directory)? as u64;
         let pair = clock.pair(self.env.clock.wall(), self.env.clock.monotonic());
         let floor = self.keeper.peek_file_number();

@@ -16,8 +16,8 @@
 //! varint number of a segment, u8 which ends its live range has (1 = where it begins, 2 = where it ends, 3 = both, 0 = none), and those
 //! ends, each of them: varint bucket id, varint length of a key, the key.
 //!
-//! A bucket: varint id; specification; varints commit of its creation, commit of its last change, last revision, floor, commit
-//! of the last purge-all, as-of floor, watch floor; varint count of eras and for each: varint commit, varint through, u8 depth,
+//! A bucket: varint id; specification; varints commit of its creation, commit of its last change, last revision, last revision when the
+//! incarnation began, floor, commit of the last purge-all, as-of floor, watch floor; varint count of eras and for each: varint commit, varint through, u8 depth,
 //! varint cutoff; u8 deadlines seen (0 or 1); varints deadline and revision of the cursor; varint count of ends and for each:
 //! u64 incarnation, varint revision; u8 whether its size is known (0 or 1), and if so varint bytes and varint store time as of which.
 //!
@@ -172,7 +172,7 @@ impl BucketState {
     fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.id.0);
         self.spec.encode(out);
-        put_varints(out, &[self.created.0, self.changed.0, self.last_revision.0, self.floor.0]);
+        put_varints(out, &[self.created.0, self.changed.0, self.last_revision.0, self.start.0, self.floor.0]);
         put_varints(out, &[self.purged.0, self.as_of_floor.0, self.watch_floor.0]);
         put_varint(out, self.eras.len() as u64);
         for era in &self.eras {
@@ -200,6 +200,7 @@ impl BucketState {
             created: commit(reader, "the commit of a creation")?,
             changed: commit(reader, "the commit of a change")?,
             last_revision: revision(reader, "the last revision")?,
+            start: revision(reader, "the revision at the start")?,
             floor: revision(reader, "the floor")?,
             purged: commit(reader, "the commit of a purge")?,
             as_of_floor: revision(reader, "the as-of floor")?,

@@ -66,6 +66,8 @@ pub(crate) struct BucketState {
     /// The last commit that changed it without being an entry.
     pub(crate) changed: CommitNumber,
     pub(crate) last_revision: Revision,
+    /// Its last revision when the incarnation began.
+    pub(crate) start: Revision,
     /// Everything up to here went with the last purge of the whole bucket.
     pub(crate) floor: Revision,
     /// The commit of that purge; 0 = there was none.
@@ -121,6 +123,7 @@ impl BucketState {
             created,
             changed: created,
             last_revision: Revision::NONE,
+            start: Revision::NONE,
             floor: Revision::NONE,
             purged: CommitNumber(0),
             as_of_floor: Revision::NONE,

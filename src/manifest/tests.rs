@@ -25,6 +25,7 @@ fn bucket(id: u64, name: &str) -> BucketState {
         created: CommitNumber(3),
         changed: CommitNumber(4),
         last_revision: Revision(5),
+        start: Revision(2),
         floor: Revision(6),
         purged: CommitNumber(7),
         as_of_floor: Revision(8),
@@ -76,7 +77,7 @@ fn a_manifest_has_these_bytes() {
     let expected = concat!(
         "414e4e414c534d46",
         "01000000",
-        "95000000",
+        "97000000",
         "03f542ef",
         "bd82cc22",
         "000102030405060708090a0b0c0d0e0f",
@@ -86,12 +87,12 @@ fn a_manifest_has_these_bytes() {
         "032829",
         "02",
         "0101610100000000000000",
-        "03040506070809",
+        "0304050206070809",
         "010a0b0c0d",
         "010e0f",
         "0110111213141516171000",
         "0201620100000000000000",
-        "03040506070809",
+        "0304050206070809",
         "010a0b0c0d",
         "010e0f",
         "0110111213141516171000",
@@ -310,7 +311,7 @@ fn any_spec() -> impl Strategy<Value = BucketSpec> {
 fn any_bucket() -> impl Strategy<Value = BucketState> {
     let eras = btree_map(number(), (number(), any::<u8>(), number()), 0..4);
     let ends = vec((any::<u64>(), number()), 0..5);
-    (any_spec(), vec(number(), 8), eras, any::<bool>(), ends, number()).prop_map(
+    (any_spec(), vec(number(), 9), eras, any::<bool>(), ends, number()).prop_map(
         |(spec, numbers, eras, deadlines_seen, ends, last)| {
             let era = |(commit, (through, depth, cutoff))| Era {
                 commit: CommitNumber(commit),
@@ -324,6 +325,7 @@ fn any_bucket() -> impl Strategy<Value = BucketState> {
                 created: CommitNumber(numbers[0]),
                 changed: CommitNumber(numbers[1]),
                 last_revision: Revision(numbers[2]),
+                start: Revision(numbers[8]),
                 floor: Revision(numbers[3]),
                 purged: CommitNumber(numbers[4]),
                 as_of_floor: Revision(numbers[5]),
