@@ -18,6 +18,8 @@ use crate::snapshot::{BucketSnapshot, value_of};
 use crate::status::{BucketEstimate, BucketStatus};
 use crate::subject::Pattern;
 use crate::watch::Changes;
+#[cfg(any(test, feature = "testing"))]
+use crate::watch::WatchToken;
 
 /// A bucket: keys with values, revisions and history. Clones share it; it is `Send` and `Sync`.
 #[derive(Clone)]
@@ -340,5 +342,23 @@ impl Bucket {
 impl fmt::Debug for Bucket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Bucket").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// For tests: no stable API.
+#[cfg(any(test, feature = "testing"))]
+impl Bucket {
+    /// The token of whoever has seen everything up to now.
+    #[doc(hidden)]
+    pub fn token_now(&self) -> Result<WatchToken> {
+        let moment = self.engine.moment(self.id)?;
+        Ok(WatchToken::new(moment.position(moment.state().purged, moment.last_revision())))
+    }
+
+    /// What whoever has that token is to be told: up to where the bucket was purged since, and the revision after which changes go on.
+    #[doc(hidden)]
+    pub fn resume(&self, token: &WatchToken) -> Result<(Option<Revision>, Revision)> {
+        let resumption = self.engine.moment(self.id)?.resume(token.position())?;
+        Ok((resumption.purged, resumption.after))
     }
 }

@@ -100,4 +100,4 @@ pub use snapshot::{BucketSnapshot, Snapshot};
 pub use status::{BucketEstimate, BucketStatus};
 pub use store::Store;
 pub use ticket::Ticket;
-pub use watch::{Changes, Event};
+pub use watch::{Changes, Event, WatchToken};

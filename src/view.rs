@@ -36,6 +36,8 @@ pub(crate) struct View {
     pub(crate) sealed: Vec<Arc<Sealed>>,
     pub(crate) runs: Vec<Arc<Run>>,
     pub(crate) buckets: Arc<Buckets>,
+    /// Which open of the store this is: a random number.
+    pub(crate) incarnation: u64,
 }
 
 /// A memtable that waits for its flush, with what the manifest must say of the buckets once it is flushed (E17).

@@ -267,7 +267,8 @@ impl Recovery<'_> {
         }
         report.clean &= replayed.end.torn.is_none();
         let active = Arc::new(Memtable::new(last.next(), last, self.settings.memtable_len));
-        let view = View { active, active_log: floor, sealed: Vec::new(), runs, buckets: Arc::new(Buckets::new(&buckets)) };
+        let buckets_now = Arc::new(Buckets::new(&buckets));
+        let view = View { active, active_log: floor, sealed: Vec::new(), runs, buckets: buckets_now, incarnation };
         Ok((LeaderParts { next: last.next(), next_bucket, buckets }, view))
     }
 

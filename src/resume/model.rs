@@ -117,7 +117,8 @@ impl Life {
 
     /// Removes the newest entry of some key without a change: the floor rises on disk before the entry goes.
     fn remove(&mut self, random: &mut Random) {
-        let flushed: Vec<Revision> = self.state().into_values().filter(|revision| *revision <= self.manifest.last_revision).collect();
+        let flushed: Vec<Revision> =
+            self.state().into_values().filter(|revision| *revision <= self.manifest.last_revision).collect();
         if flushed.is_empty() {
             return;
         }
@@ -180,7 +181,9 @@ impl Life {
         let revision = watcher.position.revision;
         match verdict {
             Err(Refusal::OtherBucket) => Err("another bucket".to_owned()),
-            Err(Refusal::Diverged) if lost.is_empty() => Err("told that it diverged, and nothing that it saw was lost".to_owned()),
+            Err(Refusal::Diverged) if lost.is_empty() => {
+                Err("told that it diverged, and nothing that it saw was lost".to_owned())
+            }
             Err(Refusal::Diverged) => Ok(()),
             Err(Refusal::Compacted(floor)) => {
                 let is_removed = self.removed.iter().any(|removed| *removed > revision) && floor > revision;

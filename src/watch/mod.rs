@@ -4,6 +4,8 @@
 
 mod changes;
 mod event;
+mod token;
 
 pub use changes::Changes;
 pub use event::Event;
+pub use token::WatchToken;

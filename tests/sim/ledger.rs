@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) oracle: Oracle,
     ids: BTreeMap<String, u64>,
     next_id: u64,
+    /// The last revision that an entry has, by name of bucket: the bucket's may lie far ahead.
+    last_entries: BTreeMap<String, u64>,
 }
 
 impl State {
@@ -46,10 +48,27 @@ impl State {
             }
             Commit::Remove(name) => {
                 self.ids.remove(name);
+                self.last_entries.remove(name);
             }
             _ => {}
         }
-        self.oracle.apply(&attempt.action)
+        let answer = self.oracle.apply(&attempt.action);
+        for (name, first) in &attempt.firsts {
+            let last = self.oracle.buckets.get(name).map_or(0, |bucket| bucket.last_revision);
+            if last >= *first {
+                self.last_entries.insert(name.clone(), last);
+            }
+        }
+        answer
+    }
+
+    /// Tells a bucket from others of its name.
+    pub(crate) fn identity(&self, bucket: &str) -> u64 {
+        self.ids.get(bucket).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn last_entry(&self, bucket: &str) -> u64 {
+        self.last_entries.get(bucket).copied().unwrap_or(0)
     }
 }
 
@@ -142,6 +161,8 @@ pub(crate) struct Ledger {
     handed: BTreeMap<u64, u64>,
     /// Numbers may have been burned: a fault, or an unclean end below `Sync`.
     pub(crate) gaps: bool,
+    /// The shortest prefix that explains what the last open showed; `live` began with the longest.
+    shortest: State,
 }
 
 impl Ledger {
@@ -249,11 +270,12 @@ impl Ledger {
         let required = self.attempts[..floor].iter().rposition(|attempt| attempt.acked).map_or(0, |last| last + 1);
         let first_id = self.live.next_id - self.attempts.len() as u64;
         let mut candidates = vec![self.base.clone()];
-        let mut found = None;
+        let (mut found, mut shortest) = (None, None);
         for count in 0..=self.attempts.len() {
             if count >= required
                 && let Some(state) = candidates.iter().map(passed).find(|state| shown.fits(state, self.gaps))
             {
+                shortest.get_or_insert_with(|| state.clone());
                 found = Some(state);
             }
             let Some(attempt) = self.attempts.get(count) else { break };
@@ -281,12 +303,18 @@ impl Ledger {
             bucket.last_revision = last;
             bucket.gap_allowed = false;
         }
+        self.shortest = shortest.unwrap_or_default();
         self.base = state.clone();
         self.live = state;
         self.attempts.clear();
         self.used.clear();
         self.durable = 0;
         Ok(())
+    }
+
+    /// The last revision of a bucket that an entry surely had at the last open.
+    pub(crate) fn least_last_entry(&self, bucket: &str) -> u64 {
+        self.shortest.last_entry(bucket)
     }
 
     /// What reads must show now. Burned numbers may stand in counters.

@@ -8,7 +8,7 @@
 //!   must hold after each: a prefix of the commits with everything acknowledged as durable, numbers that go on, reads that
 //!   agree, `verify`, a second and a third open, no orphans, no leaks.
 //! - `damage`: bytes that change at rest; `full_disk`: space that ends and comes back; `pairs`: two faults close to each other;
-//!   `silent`: disks that lie.
+//!   `silent`: disks that lie; `tokens`: whoever watched goes on, or is told why not.
 //!
 //! A failure names its case; `SIM_CASE='<case>' cargo test --test sim <scenario> -- --nocapture` runs that one alone, with
 //! all its calls. Every scenario prints how many cases it ran.
@@ -55,4 +55,5 @@ mod scenarios;
 mod script;
 mod silent;
 mod sweep;
+mod tokens;
 mod world;

@@ -16,6 +16,7 @@ mod count;
 mod history;
 mod past;
 mod point;
+mod resume;
 mod scan;
 
 pub(crate) use changes::{ChangeScan, Which};
@@ -157,6 +158,11 @@ impl Moment {
 
     pub(crate) fn state(&self) -> &BucketState {
         &self.state
+    }
+
+    /// The bucket's last revision, or one that it had soon after.
+    pub(crate) const fn last_revision(&self) -> Revision {
+        self.last_revision
     }
 
     /// The newest commit that it shows.

@@ -1,0 +1,48 @@
+//! Going on where somebody was: positions in a bucket, and the verdicts on them as errors.
+
+use super::Moment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::number::{CommitNumber, Revision};
+use crate::resume::{Position, Refusal, Resumption};
+
+impl Moment {
+    /// The position of whoever has seen everything up to `revision`, and no purge of the whole bucket after the commit `purged`. Any moment
+    /// of the bucket since the store was opened will do.
+    pub(crate) fn position(&self, purged: CommitNumber, revision: Revision) -> Position {
+        Position::new(&self.state, self.view.incarnation, purged, revision)
+    }
+
+    /// How whoever was there goes on.
+    ///
+    /// # Errors
+    /// `BucketNotFound` for a position in another bucket, `Diverged`, `Compacted`.
+    pub(crate) fn resume(&self, position: &Position) -> Result<Resumption> {
+        position.resume(&self.state, self.view.incarnation, self.last_revision).map_err(|refusal| refused(position, refusal))
+    }
+}
+
+#[cold]
+fn refused(position: &Position, refusal: Refusal) -> Error {
+    let seen = position.revision;
+    match refusal {
+        Refusal::OtherBucket => Error::new(
+            ErrorKind::BucketNotFound,
+            "the token is of another bucket, or of one of this name that was deleted; watch this one from the beginning",
+        ),
+        Refusal::Diverged => Error::new(
+            ErrorKind::Diverged,
+            format!(
+                "the token has seen revision {seen} of a past that this store does not have: a crash took it back, or a copy was put in \
+                 its place; watch from the beginning, and forget what was seen"
+            ),
+        ),
+        Refusal::Compacted(floor) => Error::new(
+            ErrorKind::Compacted,
+            format!(
+                "what changed after revision {seen} is not known any more, up to revision {floor}; watch from the beginning, and forget what \
+                 is not told again"
+            ),
+        )
+        .with_floor(floor),
+    }
+}
