@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use annals::testing::oracle::{Answer, Checked, Commit, Mismatch, Oracle, same};
-use annals::{BucketConfig, Operation, Store};
+use annals::{BucketConfig, Event, Operation, Revision, Store};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
@@ -82,6 +82,8 @@ pub(crate) struct Shown {
 struct ShownBucket {
     config: BucketConfig,
     last_revision: u64,
+    /// Up to where the whole bucket was purged.
+    purged: u64,
     entries: Vec<(String, u64, Operation, Vec<u8>)>,
 }
 
@@ -101,7 +103,12 @@ impl Shown {
                 ));
             }
             let status = bucket.status()?;
-            buckets.insert(name, ShownBucket { config: status.config, last_revision: status.last_revision.get(), entries });
+            let purged = match bucket.changes_since(Revision::NONE)?.next().transpose()? {
+                Some(Event::Purged { through }) => through.get(),
+                _ => 0,
+            };
+            let last_revision = status.last_revision.get();
+            buckets.insert(name, ShownBucket { config: status.config, last_revision, purged, entries });
         }
         Ok(Self { buckets })
     }
@@ -113,7 +120,7 @@ impl Shown {
             && self.buckets.iter().zip(model).all(|((name, shown), (expected_name, expected))| {
                 let number_fits =
                     shown.last_revision == expected.last_revision || gaps && shown.last_revision > expected.last_revision;
-                name == expected_name && shown.config == expected.config && number_fits && {
+                name == expected_name && shown.config == expected.config && number_fits && shown.purged == expected.purged && {
                     let history = expected.history(">");
                     history.len() == shown.entries.len()
                         && history.iter().zip(&shown.entries).all(|((key, version), (shown_key, revision, operation, value))| {
@@ -310,6 +317,11 @@ impl Ledger {
         self.used.clear();
         self.durable = 0;
         Ok(())
+    }
+
+    /// Whether it is known which of the buckets of this name is there.
+    pub(crate) fn is_told_apart(&self, bucket: &str) -> bool {
+        self.shortest.identity(bucket) == self.base.identity(bucket)
     }
 
     /// The last revision of a bucket that an entry surely had at the last open.

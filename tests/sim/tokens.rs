@@ -105,6 +105,10 @@ impl Run {
                 continue;
             };
             let ledger = &self.world.ledger;
+            if is_opened && !ledger.is_told_apart(&watcher.bucket) {
+                watcher.is_done = true;
+                continue;
+            }
             watcher.is_done = if ledger.live.identity(&watcher.bucket) == watcher.identity {
                 watcher.is_lost |= is_opened && watcher.revision > ledger.live.last_entry(&watcher.bucket);
                 watcher.may_be_lost |= is_opened && watcher.revision > ledger.least_last_entry(&watcher.bucket);
@@ -156,7 +160,10 @@ impl Watcher {
                 other => return Err(Mismatch::new(format!("yields {other:?}"))),
             }
         }
+        let mut state = state;
         if is_lossy {
+            // A marker was dropped, which had been seen, and a crash has brought it back.
+            state.retain(|key, revision| known.contains_key(key) || *revision > after.get());
             // What went by itself had been seen, or the floor would have said so.
             known.retain(|key, revision| state.contains_key(key) || *revision > after.get());
         }

@@ -42,7 +42,7 @@ pub struct OracleBucket {
     /// Something expired, a key lost all it had, or the whole bucket was purged: of any key the past may be unknown.
     has_lost_keys: bool,
     /// The last revision at the last purge of the whole bucket; 0 = none, or it was empty.
-    pub(super) purged: u64,
+    pub purged: u64,
     /// The highest revision of which the store may believe that it went while it was its key's newest, and that nothing tells of that: of
     /// what expires in a file, nobody may know that newer entries had displaced it.
     pub(super) perhaps_lost: u64,
