@@ -25,6 +25,8 @@ pub(crate) enum Found {
     Nothing,
     /// The newest one has expired. Time does not run backwards, so it stays so; what is written next rolls it up (E6).
     Expired,
+    /// The newest one has this revision and has expired, and its marker is still to be committed. So it stays until that is done.
+    Due { revision: Revision },
     /// One that counted when it was read.
     Entry {
         revision: Revision,
@@ -61,7 +63,7 @@ fn is_bucket_unchanged(pre_read: &PreRead, present: &Present) -> bool {
 fn is_still_unexpired(pre_read: &PreRead, present: &Present) -> bool {
     match pre_read.found {
         Found::Entry { deadline, .. } => deadline == 0 || present.now < deadline,
-        Found::Nothing | Found::Expired => true,
+        Found::Nothing | Found::Expired | Found::Due { .. } => true,
     }
 }
 

@@ -189,7 +189,7 @@ impl Batch {
             self.engine.check_values(&ops)?;
             return Err(error);
         }
-        self.engine.write_batch(&ops, WriteOptions { synced: self.synced, lenient: false })
+        self.engine.write_batch(&ops, WriteOptions { synced: self.synced, ..WriteOptions::default() })
     }
 
     fn push(

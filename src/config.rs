@@ -213,7 +213,7 @@ impl PutOptions {
             let message = format!("time to live of {ttl:?}; it takes at least 1 ms, or none");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        Ok((self.ttl.map_or(0, nanoseconds), WriteOptions { synced: self.synced, lenient: false }))
+        Ok((self.ttl.map_or(0, nanoseconds), WriteOptions { synced: self.synced, ..WriteOptions::default() }))
     }
 }
 
@@ -250,13 +250,14 @@ pub struct BucketConfig {
     max_value_size: Option<u64>,
     max_bytes: Option<u64>,
     max_age: Option<Duration>,
+    marker_ttl: Option<Duration>,
 }
 
 impl BucketConfig {
     /// A bucket that keeps one entry per key, without limits of its own. Names are `[A-Za-z0-9_-]+`, up to 252 bytes.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { spec: BucketSpec::new(name.into()), max_value_size: None, max_bytes: None, max_age: None }
+        Self { spec: BucketSpec::new(name.into()), max_value_size: None, max_bytes: None, max_age: None, marker_ttl: None }
     }
 
     /// How many entries of each key are kept, markers included: 1 to 64. Default 1. There is no value for "all".
@@ -271,11 +272,41 @@ impl BucketConfig {
     }
 
     /// How old entries get, markers included, whatever their own time to live; at least 100 ms, `None` (the default) is any age. Expiry
-    /// takes no revision.
+    /// takes no revision, unless [`limit_markers`](BucketConfig::limit_markers) is set.
     #[must_use]
     pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.max_age = age.into();
         self.spec.max_age = self.max_age.map_or(0, nanoseconds);
+        self
+    }
+
+    /// Whether a key that expires leaves a marker, and how long that lives: at least 100 ms, and no longer than
+    /// [`max_age`](BucketConfig::max_age). `None` (the default) is no marker: keys expire silently.
+    ///
+    /// The marker is an entry of its own: operation purge, reason [`Expired`](crate::Reason::Expired), the bucket's next revision. So
+    /// history and watches show that a key has expired. It comes soon after the deadline, by itself; a write of the key in between,
+    /// whether it succeeds or not, finds the marker in front of it. Reads see nothing of the key from the deadline on, marker or not.
+    /// What expired while the store was shut gets its marker after the next open.
+    ///
+    /// A purge marker that expires leaves none, nor does a marker of expiry; a delete marker does. Where newer entries have taken the
+    /// place of an expired one, there is nothing to tell. Keys that had expired before markers were switched on leave none. Every change of
+    /// the configuration commits first what is due.
+    ///
+    /// With markers, every write in a bucket where entries may expire reads its key first.
+    ///
+    /// ```
+    /// use annals::{BucketConfig, Store};
+    /// use std::time::Duration;
+    /// let store = Store::in_memory()?;
+    /// let config = BucketConfig::new("sessions").limit_markers(Duration::from_secs(60));
+    /// assert_eq!(config.marker_lifetime(), Some(Duration::from_secs(60)));
+    /// let sessions = store.create_bucket(config)?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    #[must_use]
+    pub fn limit_markers(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
+        self.marker_ttl = lifetime.into();
+        self.spec.marker_ttl = self.marker_ttl.map_or(0, nanoseconds);
         self
     }
 
@@ -345,6 +376,12 @@ impl BucketConfig {
         self.max_age
     }
 
+    /// How long markers of expiry live, if there are any.
+    #[must_use]
+    pub const fn marker_lifetime(&self) -> Option<Duration> {
+        self.marker_ttl
+    }
+
     /// What the retained entries may take together, if there is a limit.
     #[must_use]
     pub const fn byte_limit(&self) -> Option<u64> {
@@ -373,7 +410,8 @@ impl BucketConfig {
         let given = |limit: u64| Some(limit).filter(|limit| *limit > 0);
         let (max_value_size, max_bytes) = (given(spec.max_value_size), given(spec.max_bytes));
         let max_age = given(spec.max_age).map(Duration::from_nanos);
-        Self { spec, max_value_size, max_bytes, max_age }
+        let marker_ttl = given(spec.marker_ttl).map(Duration::from_nanos);
+        Self { spec, max_value_size, max_bytes, max_age, marker_ttl }
     }
 
     pub(crate) fn checked(self) -> Result<BucketSpec> {
@@ -395,6 +433,13 @@ impl BucketConfig {
         }
         if let Some(age) = self.max_age.filter(|age| *age < AGE_MIN) {
             let message = format!("age limit of {age:?} for bucket {}; it takes at least 100 ms, or None for any age", spec.name);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        if let Some(lifetime) = self.marker_ttl.filter(|lifetime| *lifetime < AGE_MIN) {
+            let message = format!(
+                "lifetime of {lifetime:?} for markers of bucket {}; it takes at least 100 ms, or None for none",
+                spec.name
+            );
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         if spec.compression != 0 && !cfg!(feature = "zstd") {

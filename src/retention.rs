@@ -39,8 +39,8 @@ use crate::number::{CommitNumber, Revision};
 use crate::spec::Era;
 
 impl Era {
-    /// The era to log when `depth` or `max_age` (0 = off) is raised from these values at store time `now`. In a bucket with
-    /// expiry markers all that is due must have been swept before, since what the cutoff removes leaves no marker.
+    /// The era to log when `depth` or `max_age` (0 = off) is raised from these values at store time `now`, and when expiry markers are
+    /// switched on. In a bucket that has them all that is due must have been swept before, since what the cutoff removes leaves none.
     pub(crate) const fn at_raise(commit: CommitNumber, through: Revision, depth: u8, max_age: u64, now: u64) -> Self {
         // An entry is gone at exactly its deadline, hence "created before" the moment after.
         let cutoff = if max_age == 0 { 0 } else { now.saturating_add(1).saturating_sub(max_age) };
@@ -62,19 +62,17 @@ pub(crate) struct Rules<'a> {
     /// Store time. In [`retain`] it must not lie after the first change of the limits that these rules do not include yet: a
     /// limit that was raised since counts age from that change on.
     pub(crate) now: u64,
-    /// In buckets with expiry markers: the first (deadline, revision) that has not been swept. [`retain`] counts as expired only
-    /// what lies below it, so that nothing goes before its marker is there; reads use `now` alone. Lowering `max_age` must take
-    /// it back to the start: entries become due below it.
+    /// In buckets with expiry markers: how far expiry has been swept. [`retain`] counts as expired only what lies below it, so that
+    /// nothing goes before its marker is there; reads use `now` alone. The first number is of deadlines that entries have
+    /// themselves: all of them up to there have been swept. The second is of `max_age`, which takes entries in the order of their
+    /// revisions: all up to there were too old, and have been swept. So neither ever has to go back, however `max_age` changes.
     pub(crate) cursor: Option<(u64, Revision)>,
 }
 
 impl Rules<'_> {
-    fn is_past(&self, deadline: u64, revision: Revision) -> bool {
-        deadline <= self.now && self.cursor.is_none_or(|cursor| (deadline, revision) < cursor)
-    }
-
     fn is_aged(&self, meta: &Meta) -> bool {
-        self.max_age != 0 && self.is_past(meta.created.saturating_add(self.max_age), meta.revision)
+        let is_past = self.max_age != 0 && meta.created.saturating_add(self.max_age) <= self.now;
+        is_past && self.cursor.is_none_or(|(_, revision)| meta.revision <= revision)
     }
 
     /// Whether a key's newest entry counts for no more reason than that it is there. What this does not say of it, a [`Judge`] does.
@@ -92,7 +90,18 @@ impl Rules<'_> {
 
     /// Whether the entry's own deadline has passed.
     fn is_expired(&self, meta: &Meta) -> bool {
-        meta.deadline != 0 && self.is_past(meta.deadline, meta.revision)
+        let is_past = meta.deadline != 0 && meta.deadline <= self.now;
+        is_past && self.cursor.is_none_or(|(deadline, _)| meta.deadline <= deadline)
+    }
+
+    /// Whether a newest entry that nothing else removes has expired since the last sweep, so that its marker is due. What had expired by
+    /// itself when the markers began is below the cursor, and what was too old by then is behind an era.
+    fn is_unswept(&self, newest: &Meta) -> bool {
+        let Some((deadline, revision)) = self.cursor else { return false };
+        let all = Rules { cursor: None, ..*self };
+        let (is_aged, is_expired) = (all.is_aged(newest), all.is_expired(newest));
+        let is_swept = (is_aged && newest.revision <= revision) || (is_expired && newest.deadline <= deadline);
+        (is_aged || is_expired) && !is_swept && !newest.flags.is_purge() && !newest.flags.has(Flags::STUB)
     }
 }
 
@@ -148,6 +157,21 @@ impl<'a> Judge<'a> {
     pub(crate) fn is_trimmed(&self) -> bool {
         self.is_trimmed
     }
+}
+
+/// The newest entry of a key, in a bucket with expiry markers, if it has expired and its marker is still to be committed. `entries` are
+/// the key's, newest first and from its newest on. Purges, and markers of expiry among them, leave none.
+pub(crate) fn awaits_marker<'m>(rules: &Rules<'_>, entries: impl IntoIterator<Item = &'m Meta>) -> Option<Revision> {
+    // What age takes is asked about below; what an era has taken is gone without a word.
+    let mut walk = Walk::new(Rules { max_age: 0, ..*rules });
+    for meta in entries {
+        match walk.step(meta) {
+            Step::Gone(_) => return None,
+            Step::Dropped => {}
+            Step::Stands { .. } => return rules.is_unswept(meta).then_some(meta.revision),
+        }
+    }
+    None
 }
 
 /// The answer to "what was this key when that revision was the bucket's newest".

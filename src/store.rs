@@ -285,6 +285,12 @@ impl Store {
         self.engine.store_time()
     }
 
+    /// Commits the markers of all that has expired, in buckets that have them; answers whether there was any.
+    #[doc(hidden)]
+    pub fn sweep(&self) -> Result<bool> {
+        self.engine.sweep()
+    }
+
     /// Does one piece of background work, if there is any; answers whether there was.
     #[doc(hidden)]
     pub fn step(&self) -> Result<bool> {

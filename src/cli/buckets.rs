@@ -1,5 +1,7 @@
 //! The verbs of `annals bucket`.
 
+use std::time::Duration;
+
 use annals::{Bucket, BucketConfig, BucketStatus, Compression, Store};
 use serde_json::json;
 
@@ -83,6 +85,7 @@ fn bucket_json(status: &BucketStatus) -> serde_json::Value {
         "bucket": config.name(),
         "history": config.history_depth(),
         "max_age_seconds": config.age_limit().map(|age| age.as_secs_f64()),
+        "limit_markers_seconds": config.marker_lifetime().map(|lifetime| lifetime.as_secs_f64()),
         "max_bytes": config.byte_limit(),
         "max_value_size": config.value_size_limit(),
         "compression": compression_name(config.value_compression()),
@@ -98,10 +101,13 @@ fn bucket_json(status: &BucketStatus) -> serde_json::Value {
 fn bucket_rows(status: &BucketStatus) -> Vec<Vec<String>> {
     let config = &status.config;
     let row = |what: &str, text: String| vec![what.to_owned(), text];
+    let span =
+        |span: Option<Duration>| span.map_or_else(|| "none".to_owned(), |span| humantime::format_duration(span).to_string());
     let mut rows = vec![
         row("bucket", config.name().to_owned()),
         row("history", format!("the last {} of each key", config.history_depth())),
-        row("age limit", config.age_limit().map_or_else(|| "none".to_owned(), |age| humantime::format_duration(age).to_string())),
+        row("age limit", span(config.age_limit())),
+        row("markers of expiry", span(config.marker_lifetime())),
         row("byte limit", config.byte_limit().map_or_else(|| "none".to_owned(), text::bytes)),
         row("value limit", config.value_size_limit().map_or_else(|| "that of the store".to_owned(), text::bytes)),
         row("compression", compression_name(config.value_compression()).to_owned()),

@@ -25,6 +25,7 @@ struct BoardState {
     flush_error: Option<Error>,
     merge_error: Option<Error>,
     log_error: Option<Error>,
+    sweep_error: Option<Error>,
     stopping: bool,
 }
 
@@ -44,10 +45,10 @@ impl Board {
         self.state.lock().stopping
     }
 
-    /// What the last flush, merge or work on log files failed with, if it is not mended yet.
+    /// What the last flush, merge, sweep or work on log files failed with, if it is not mended yet.
     pub(super) fn error(&self) -> Option<Error> {
         let state = self.state.lock();
-        let errors = [&state.flush_error, &state.merge_error, &state.log_error];
+        let errors = [&state.flush_error, &state.merge_error, &state.log_error, &state.sweep_error];
         errors.into_iter().flatten().next().cloned()
     }
 
@@ -82,6 +83,10 @@ impl Board {
 
     pub(super) fn merged(&self, error: Option<Error>) {
         self.state.lock().merge_error = error;
+    }
+
+    pub(super) fn swept(&self, error: Option<Error>) {
+        self.state.lock().sweep_error = error;
     }
 
     /// Calls the flush job and waits until it has tried, or for a while; answers with what it says.

@@ -40,7 +40,7 @@ impl Core {
             let target = || Target { key: key.to_vec(), flags, condition, revision: Revision::NONE };
             (newest.flags.is_put() && pattern.matches(key)).then(target)
         };
-        self.sweep(bucket, pattern.literal_prefix(), target)
+        self.walk(bucket, pattern.literal_prefix(), target)
     }
 
     /// Drops what lies under the newest entry of each key that is a marker, and the marker too if it is `age` nanoseconds old or older.
@@ -52,11 +52,11 @@ impl Core {
             let target = || Target { key: key.to_vec(), flags, condition, revision: newest.revision };
             (!newest.flags.is_put()).then(target)
         };
-        self.sweep(bucket, &[], target)
+        self.walk(bucket, &[], target)
     }
 
     /// Walks the keys with `prefix` and writes what `target` makes of each that a reader sees.
-    fn sweep(&self, id: BucketId, prefix: &[u8], target: impl Fn(&[u8], &Meta, u64) -> Option<Target>) -> Result<Swept> {
+    fn walk(&self, id: BucketId, prefix: &[u8], target: impl Fn(&[u8], &Meta, u64) -> Option<Target>) -> Result<Swept> {
         self.health.check_writable()?;
         let now = self.now_for_readers();
         let (view, visible) = self.pin();
@@ -97,7 +97,7 @@ impl Core {
             is_check: false,
         };
         let ops: Vec<_> = chunk.iter().map(|target| OpFields { key: &target.key, ..fields(target) }).collect();
-        let revisions = self.write_batch(&ops, WriteOptions { lenient: true, synced: false })?;
+        let revisions = self.write_batch(&ops, WriteOptions { lenient: true, ..WriteOptions::default() })?;
         swept.count += revisions.iter().filter(|revision| **revision != Revision::NONE).count() as u64;
         swept.last = swept.last.max(revisions.into_iter().max().unwrap_or_default());
         chunk.clear();

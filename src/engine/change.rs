@@ -6,21 +6,27 @@ use crate::spec::{BucketSpec, Era};
 
 impl BucketState {
     /// Another configuration from `commit` on, made at store time `now`. Lower limits hold at once; a raised one brings nothing back,
-    /// because an era remembers what the old ones had taken by then (E4).
+    /// because an era remembers what the old ones had taken by then (E4). What has expired before expiry markers are switched on leaves
+    /// none (E14).
     pub(super) fn edit(&mut self, spec: BucketSpec, commit: CommitNumber, now: u64) {
         let old = &self.spec;
         let is_deeper = spec.history > old.history;
         let is_longer = old.max_age != 0 && (spec.max_age == 0 || spec.max_age > old.max_age);
-        if (is_deeper || is_longer) && self.last_revision > self.floor {
+        let begins_markers = spec.marker_ttl > 0 && old.marker_ttl == 0;
+        let has_aged = begins_markers && old.max_age != 0;
+        if (is_deeper || is_longer || has_aged) && self.last_revision > self.floor {
             let era = Era::at_raise(commit, self.last_revision, old.history, old.max_age, now);
             push_era(&mut self.eras, era);
         }
         if (spec.history, spec.max_age, spec.max_bytes) != (old.history, old.max_age, old.max_bytes) {
             self.size = None;
         }
-        if spec.max_age != old.max_age {
-            // Entries may be due now below where the sweep had got to.
-            self.cursor = (0, Revision::NONE);
+        if begins_markers {
+            if self.deadlines_seen || has_aged {
+                // From here on nobody can tell any more what went without a word.
+                self.watch_floor = self.watch_floor.max(self.last_revision);
+            }
+            self.note_swept(now, Revision::NONE);
         }
         self.spec = spec;
         self.changed = commit;
@@ -35,6 +41,22 @@ impl BucketState {
         // They judge only what is gone.
         let floor = self.floor;
         self.eras.retain(|era| era.through > floor);
+    }
+
+    /// Expiry has been swept up to there (see `Rules::cursor`).
+    pub(super) fn note_swept(&mut self, deadline: u64, revision: Revision) {
+        self.cursor = (self.cursor.0.max(deadline), self.cursor.1.max(revision));
+    }
+
+    /// Whether entries of the bucket can expire.
+    pub(super) fn is_mortal(&self) -> bool {
+        self.deadlines_seen || self.spec.max_age > 0
+    }
+
+    /// Whether what a key holds matters to every write of it: what comes after an expired entry starts a new life (E6), and its marker
+    /// comes first (E14).
+    pub(super) fn is_read_before_writes(&self) -> bool {
+        self.deadlines_seen || (self.spec.max_age > 0 && self.spec.marker_ttl > 0)
     }
 
     /// A dropped entry has taken the newest marker of a key: whoever watched from below it would miss that (E8).

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::leader::{Draft, Leader, Live};
 use super::queue::{Entered, Member, Waited};
-use super::request::{Answer, Request, Settlement};
+use super::request::{Answer, Request, Settlement, SweptTo};
 use super::size::expiry_of;
 use super::write::give_buffer_back;
 use crate::durability::Durability;
@@ -91,6 +91,16 @@ impl Core {
                         return;
                     }
                 }
+                Ok(Answer::Due { op, revision }) => {
+                    let op = &write.ops.as_slice()[*op];
+                    let marker = self.marker_by_leader(op.bucket, op.key(write), *revision);
+                    let mut marked = self.lead_one(&marker);
+                    self.lead_again(&marker, &mut marked);
+                    if let Err(error) = marked {
+                        *answer = Err(error.not_applied());
+                        return;
+                    }
+                }
                 Ok(Answer::ReadAgain) => {}
                 _ => return,
             }
@@ -133,7 +143,12 @@ impl Core {
             Request::Write(_) => self.commit_writes(leader, group, now, answers),
             Request::Settle(settlement) => answers.push(self.settle_size(leader, settlement, now)),
             change => answers.push(self.judge_bucket_change(leader, change).and_then(|answer| match answer {
-                Answer::Done => self.commit_bucket_change(leader, change, now),
+                Answer::Done => {
+                    if let Request::EditBucket(id, _) = change {
+                        self.sweep_before_edit(leader, *id, now).map_err(Error::not_applied)?;
+                    }
+                    self.commit_bucket_change(leader, change, now)
+                }
                 // What is asked for is there already.
                 same => Ok(same),
             })),
@@ -150,12 +165,12 @@ impl Core {
         self.now()
     }
 
-    fn commit_writes(&self, leader: &mut Leader, group: &[&Request], now: u64, answers: &mut Vec<Result<Answer>>) {
+    pub(super) fn commit_writes(&self, leader: &mut Leader, group: &[&Request], now: u64, answers: &mut Vec<Result<Answer>>) {
         let mut draft = std::mem::take(&mut leader.draft);
         draft.clear();
         self.judge(leader, &mut draft, group, now, answers);
         leader.draft = draft;
-        let committed = if leader.draft.changes.is_empty() { Ok(()) } else { self.commit_draft(leader, group, now) };
+        let committed = if leader.draft.commits() == 0 { Ok(()) } else { self.commit_draft(leader, group, now) };
         let draft = &leader.draft;
         if let Err(error) = committed {
             // A condition that failed because of a write which now did not happen says nothing about the key: that is answered too,
@@ -176,12 +191,13 @@ impl Core {
         // Whatever keeps the log from going on, the record is not in it.
         self.make_room(leader, leader.draft.len).map_err(Error::not_applied)?;
         let first = leader.next;
-        let count = leader.draft.changes.len() as u64;
+        let count = leader.draft.commits();
         let last = CommitNumber(first.0 + count - 1);
         leader.number(group);
         let synced = leader.draft.accepted.iter().any(|at| matches!(group[*at], Request::Write(write) if write.synced));
         self.log(leader, first, count as u32, now, synced)?;
         self.insert(leader, group, first, now);
+        self.note_swept(leader, last);
         // First, so that whoever sees a commit finds no lower last revision than it gave.
         for row in leader.draft.rows.iter() {
             if let Some(live) = leader.buckets.get(&row.bucket) {
@@ -267,6 +283,9 @@ impl Core {
                 _ => buckets.get_mut(&op.bucket).expect("judged in this group"),
             };
             live.last_commit = commit;
+            if live.state.spec.marker_ttl > 0 {
+                self.expires_at(expiry_of(&live.state, &meta));
+            }
             if live.state.size.is_some() {
                 live.next_expiry = live.next_expiry.min(expiry_of(&live.state, &meta));
             }
@@ -315,6 +334,8 @@ impl Core {
                 live.last_commit = commit;
                 leader.time_matters |= spec.max_age > 0;
                 self.edit_bucket(commit, &live.state);
+                // Entries may be due that were not, or need a marker that needed none.
+                self.expires_at(0);
                 return Answer::Bucket(*id);
             }
             Request::PurgeAll(id) => {
@@ -340,6 +361,17 @@ impl Core {
             Request::Clock(_) | Request::Write(_) | Request::Settle(_) => {}
         }
         Answer::Done
+    }
+
+    /// Step 7 for how far expiry has been swept.
+    fn note_swept(&self, leader: &mut Leader, commit: CommitNumber) {
+        let Leader { draft, buckets, changed, .. } = leader;
+        let Some(SweptTo { bucket, deadline, revision, .. }) = draft.swept else { return };
+        if let Some(live) = buckets.get_mut(&bucket) {
+            live.change(changed).note_swept(deadline, revision);
+            // The next sweep starts there.
+            self.edit_bucket(commit, &live.state);
+        }
     }
 
     /// Makes `state` what readers that see `commit` find.

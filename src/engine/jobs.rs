@@ -11,6 +11,7 @@ use super::board::RETRY_AFTER;
 use super::commit::SYNC_STEP_LEN;
 use super::core::Core;
 use super::request::Request;
+use super::sweep;
 use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::number::FileNumber;
@@ -98,6 +99,7 @@ pub(super) fn run(core: &Core, job: Job) {
         Job::Flush => run_flush(core),
         Job::Merge => run_merge(core),
         Job::Timer => run_timer(core),
+        Job::Sweep => sweep::run(core),
     }));
     if outcome.is_err() {
         core.poison(Error::new(ErrorKind::Poisoned, format!("the {job:?} job panicked; this is a bug of annals")));
@@ -115,9 +117,12 @@ pub(super) enum Job {
     Merge,
     /// Periodic syncs and the clock.
     Timer,
+    /// Markers of what expires; only in a store that has a bucket with them.
+    Sweep,
 }
 
 impl Job {
+    /// Those of every store.
     pub(super) const ALL: [Self; 4] = [Self::Log, Self::Flush, Self::Merge, Self::Timer];
 
     pub(super) const fn thread_name(self) -> &'static str {
@@ -126,6 +131,7 @@ impl Job {
             Self::Flush => "annals-flush",
             Self::Merge => "annals-merge",
             Self::Timer => "annals-timer",
+            Self::Sweep => "annals-sweep",
         }
     }
 }

@@ -14,7 +14,7 @@ use arc_swap::Guard;
 use super::core::Core;
 use super::leader::{Draft, Leader, Live, Numbered};
 use super::newest::newest_of;
-use super::request::{Answer, Condition, Op, Request, Write};
+use super::request::{Answer, Condition, Op, Request, SweptTo, Write};
 use super::size::growth;
 use crate::acceptance::{Found, Present, accept};
 use crate::entry::{Flags, Meta};
@@ -76,6 +76,7 @@ impl Core {
                 Ok(()) => {
                     draft.accepted.push(member);
                     draft.len += request.len();
+                    draft.swept = draft.swept.or_else(|| bench.swept(write));
                     Ok(Answer::Done)
                 }
                 Err(refused) => {
@@ -111,7 +112,7 @@ impl Core {
             };
             last_live = Some(live);
             let mut flags = op.flags;
-            if op.condition != Condition::None || live.state.deadlines_seen {
+            if op.condition != Condition::None || live.state.is_read_before_writes() {
                 let key = (op.bucket, op.key(write));
                 let found = if own.contains(&key) {
                     // Its own earlier operation is the newest, and has not expired.
@@ -122,6 +123,11 @@ impl Core {
                         None => self.settle(bench, live, op, write)?,
                     }
                 };
+                if let Found::Due { revision } = found
+                    && !matches!(op.condition, Condition::Due(_))
+                {
+                    return Err(Refused::Answer(Answer::Due { op: at, revision }));
+                }
                 if let Err(error) = check(op, write, found) {
                     if write.lenient {
                         continue;
@@ -129,10 +135,10 @@ impl Core {
                     return Err(error.into());
                 }
                 if !op.is_check() {
-                    if found == Found::Expired && !flags.is_dropped() {
+                    if matches!(found, Found::Expired | Found::Due { .. }) && !flags.is_dropped() {
                         flags = flags.with(Flags::ROLLUP);
                     }
-                    if ops.len() > 1 && live.state.deadlines_seen {
+                    if ops.len() > 1 && live.state.is_read_before_writes() {
                         own.insert(key);
                     }
                 }
@@ -308,6 +314,12 @@ impl<'a> Bench<'a> {
     fn live(&self, bucket: BucketId) -> Option<&'a Live> {
         self.leader.buckets.get(&bucket)
     }
+
+    /// How far expiry was swept, if that still holds.
+    fn swept(&self, write: &Write) -> Option<SweptTo> {
+        let unchanged = |swept: &SweptTo| self.live(swept.bucket).is_some_and(|live| live.state.changed <= swept.at);
+        write.swept.as_deref().copied().filter(unchanged)
+    }
 }
 
 impl<'a> Overlay<'a> {
@@ -339,7 +351,7 @@ impl<'a> Overlay<'a> {
 fn check(op: &Op, write: &Write, found: Found) -> Result<()> {
     let (actual, holds_value) = match found {
         Found::Entry { revision, is_value, .. } => (revision, is_value),
-        Found::Nothing | Found::Expired => (Default::default(), false),
+        Found::Nothing | Found::Expired | Found::Due { .. } => (Default::default(), false),
     };
     let key = || String::from_utf8_lossy(op.key(write)).into_owned();
     match op.condition {
@@ -353,6 +365,10 @@ fn check(op: &Op, write: &Write, found: Found) -> Result<()> {
         }
         Condition::Revision(expected) if expected != actual => {
             let message = format!("key {} is at revision {actual}, not {expected}; read it again and retry", key());
+            Err(Error::new(ErrorKind::WrongRevision, message).with_actual_revision(actual))
+        }
+        Condition::Due(expected) if found != (Found::Due { revision: expected }) => {
+            let message = format!("key {} was written since revision {expected} expired", key());
             Err(Error::new(ErrorKind::WrongRevision, message).with_actual_revision(actual))
         }
         _ => Ok(()),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::request::{Answer, Request};
+use super::request::{Answer, Request, SweptTo};
 use crate::entry::Flags;
 use crate::env::sync::AtomicU64;
 use crate::error::Result;
@@ -71,6 +71,8 @@ pub(super) struct Draft {
     pub(super) accepted: Vec<usize>,
     /// Bytes of log, about.
     pub(super) len: usize,
+    /// How far expiry has been swept in a bucket: a change of its own, behind all others.
+    pub(super) swept: Option<SweptTo>,
 }
 
 /// What a group does to each of its buckets, in the order in which they came.
@@ -110,6 +112,12 @@ impl Draft {
         self.changes.clear();
         self.accepted.clear();
         self.len = 0;
+        self.swept = None;
+    }
+
+    /// How many commits it takes.
+    pub(super) fn commits(&self) -> u64 {
+        self.changes.len() as u64 + u64::from(self.swept.is_some())
     }
 
     /// Gives memory back that one large group has taken.
@@ -238,6 +246,11 @@ impl Leader {
             let Request::Write(write) = group[change.member] else { unreachable!("only writes have operations") };
             let op = &write.ops.as_slice()[change.op];
             record.push_entry(op.record(write), change.flags);
+        }
+        if let Some(SweptTo { bucket, deadline, revision, .. }) = draft.swept {
+            let mut encoded = Vec::new();
+            wal::encode_sweep_cursor(&mut encoded, bucket, deadline, revision);
+            record.push(&encoded);
         }
     }
 

@@ -5,7 +5,7 @@
 //!   [`size`]: what a bucket takes; [`leader`]: what only a leader touches; [`change`]: what is
 //!   no entry; [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
 //! - [`read`]: the read path, without locks: one reader, for handles and snapshots alike.
-//! - [`jobs`]: what happens behind writers; [`flush`], [`merge`]; [`board`]: where they are called; [`pressure`]: what writers pay;
+//! - [`jobs`]: what happens behind writers; [`flush`], [`merge`], [`sweep`]; [`board`]: where they are called; [`pressure`]: what writers pay;
 //!   [`build`]: making segment files;
 //!   [`keeper`] and [`edits`]: the manifest; [`retired`]: what waits for its last reader; [`reserve`]: space for a full disk.
 //! - [`recovery`]: from a directory to an open store; [`directory`]: what lies there; [`replayed`]: what the log says; [`closing`]: the way
@@ -43,6 +43,7 @@ mod retired;
 mod rotation;
 mod settings;
 mod size;
+mod sweep;
 mod tail;
 mod write;
 
@@ -74,6 +75,8 @@ pub(crate) struct Engine {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Commits what nobody waits for; started when it is first needed.
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// Whether there is a thread for markers of expiry, which is started when a bucket first has them.
+    has_sweeper: Mutex<bool>,
     /// What the first close answered, for whoever closes again; held while it works.
     closed: Mutex<Option<Result<()>>>,
 }
@@ -82,7 +85,13 @@ impl Engine {
     pub(crate) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Arc<Self>> {
         let core = Arc::new(recovery::open(env, directory, settings.fitted())?);
         core.keep_reserve();
-        let engine = Arc::new(Self { core, threads: Mutex::default(), committer: Mutex::default(), closed: Mutex::default() });
+        let engine = Arc::new(Self {
+            core,
+            threads: Mutex::default(),
+            committer: Mutex::default(),
+            has_sweeper: Mutex::default(),
+            closed: Mutex::default(),
+        });
         engine.start_jobs()?;
         Ok(engine)
     }
@@ -91,11 +100,25 @@ impl Engine {
         if !self.core.settings.threads {
             return Ok(());
         }
-        for job in Job::ALL {
-            let core = Arc::clone(&self.core);
-            let thread = spawn(job.thread_name(), move || jobs::run(&core, job));
-            let thread = thread.map_err(|error| Error::io("start a thread", &self.core.directory, error))?;
-            self.threads.lock().push(thread);
+        Job::ALL.into_iter().try_for_each(|job| self.start_job(job))?;
+        let view = self.core.view.load();
+        let mut buckets = view.buckets.all(view.visible());
+        if buckets.any(|state| state.spec.marker_ttl > 0) { self.start_sweeper() } else { Ok(()) }
+    }
+
+    fn start_job(&self, job: Job) -> Result<()> {
+        let core = Arc::clone(&self.core);
+        let thread = spawn(job.thread_name(), move || jobs::run(&core, job));
+        let thread = thread.map_err(|error| Error::io("start a thread", &self.core.directory, error))?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    fn start_sweeper(&self) -> Result<()> {
+        let mut has_sweeper = self.has_sweeper.lock();
+        if !*has_sweeper && self.core.settings.threads {
+            self.start_job(Job::Sweep)?;
+            *has_sweeper = true;
         }
         Ok(())
     }
@@ -109,6 +132,9 @@ impl Engine {
     }
 
     pub(crate) fn create_bucket(&self, spec: BucketSpec) -> Result<BucketId> {
+        if spec.marker_ttl > 0 {
+            self.start_sweeper()?;
+        }
         match self.core.submit(Request::CreateBucket(spec))? {
             Answer::Bucket(id) => Ok(id),
             other => unreachable!("creating a bucket answers its id, not {other:?}"),
@@ -128,6 +154,11 @@ impl Engine {
     /// Gives the bucket of that name this configuration.
     pub(crate) fn edit_bucket(&self, spec: BucketSpec) -> Result<BucketId> {
         let id = self.find_bucket(&spec.name)?;
+        if spec.marker_ttl > 0 {
+            self.start_sweeper()?;
+        }
+        // The leader of the change leaves nothing that is due behind it; the less there is left to do for it, the better.
+        self.core.sweep(Some(id)).map_err(Error::not_applied)?;
         self.core.submit(Request::EditBucket(id, spec)).map(|_| id)
     }
 
@@ -288,6 +319,12 @@ impl Engine {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn store_time(&self) -> u64 {
         self.core.now()
+    }
+
+    /// Commits the markers of all that has expired; answers whether there was any.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn sweep(&self) -> Result<bool> {
+        Ok(self.core.sweep(None)?.has_written)
     }
 
     /// One piece of background work; answers whether there was any.

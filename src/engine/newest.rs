@@ -10,7 +10,7 @@ use crate::entry::Meta;
 use crate::error::Result;
 use crate::manifest::BucketState;
 use crate::number::CommitNumber;
-use crate::retention::{Judge, Sight};
+use crate::retention::{Judge, Sight, awaits_marker};
 use crate::view::{View, rules};
 
 impl Core {
@@ -57,10 +57,11 @@ pub(super) fn newest_stored(
 }
 
 /// The newest of a key's entries, which come newest first and from the key's newest on.
-pub(super) fn newest_of<'m>(state: &BucketState, metas: impl IntoIterator<Item = &'m Meta>, now: u64) -> Found {
+pub(super) fn newest_of<'m>(state: &BucketState, metas: impl IntoIterator<Item = &'m Meta, IntoIter: Clone>, now: u64) -> Found {
     let rules = rules(state, now);
     let mut judge = Judge::new(&rules);
-    for meta in metas {
+    let metas = metas.into_iter();
+    for meta in metas.clone() {
         match judge.see(meta) {
             Sight::Visible => {
                 let expires = expiry_of(state, meta);
@@ -71,6 +72,9 @@ pub(super) fn newest_of<'m>(state: &BucketState, metas: impl IntoIterator<Item =
             Sight::Hidden => {}
             // Only a deadline of its own takes a key so that older entries would come back: all else removes them for ever.
             Sight::End => {
+                if let Some(revision) = awaits_marker(&rules, metas) {
+                    return Found::Due { revision };
+                }
                 let is_over = meta.deadline != 0 && meta.deadline <= now && meta.revision > state.floor;
                 return if is_over { Found::Expired } else { Found::Nothing };
             }

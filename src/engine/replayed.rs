@@ -162,7 +162,7 @@ impl Replay {
             }
             Change::SweepCursor { id, deadline, revision } => {
                 if let Some(state) = self.bucket(id)? {
-                    state.cursor = (deadline, revision);
+                    state.note_swept(deadline, revision);
                 }
             }
             Change::Clock(_) => {}

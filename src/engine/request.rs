@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use crate::acceptance::PreRead;
-use crate::entry::{Flags, Meta};
+use crate::acceptance::{Found, PreRead};
+use crate::entry::{Flags, Meta, Reason};
 use crate::env::sync::AtomicBool;
 use crate::manifest::BucketSize;
 use crate::number::{BucketId, CommitNumber, Revision};
@@ -27,6 +27,8 @@ pub(crate) enum Condition {
     Value,
     /// Its newest entry has this revision; 0 = it has none.
     Revision(Revision),
+    /// Its newest entry has this revision and has expired, and the marker that is written is still to come.
+    Due(Revision),
 }
 
 impl Condition {
@@ -83,6 +85,23 @@ pub(super) enum Answer {
     ReadAgain,
     /// Whether the bucket is full cannot be told before its entries have been counted.
     Count(BucketId),
+    /// The key of this operation has expired with this revision: its marker first.
+    Due {
+        op: usize,
+        revision: Revision,
+    },
+}
+
+/// How far expiry has been swept in a bucket, to be logged behind the markers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SweptTo {
+    pub(crate) bucket: BucketId,
+    /// Of deadlines that entries have themselves.
+    pub(crate) deadline: u64,
+    /// Of the revisions that `max_age` takes.
+    pub(crate) revision: Revision,
+    /// The commit as of which that was found: it holds only if the bucket was not changed since by what is no entry.
+    pub(crate) at: CommitNumber,
 }
 
 /// One or several operations, all or none.
@@ -101,6 +120,8 @@ pub(super) struct Write {
     pub(super) leader_reads: bool,
     /// The bucket's size was counted for it: if it is full, it is full.
     pub(super) counted: AtomicBool,
+    /// Boxed, because few writes have it and all are moved.
+    pub(super) swept: Option<Box<SweptTo>>,
 }
 
 /// The operations of a write. Almost always there is one, which needs no memory of its own.
@@ -156,6 +177,11 @@ impl<'a> OpFields<'a> {
     pub(crate) const fn with_flags(mut self, bits: u16) -> Self {
         self.flags = self.flags.with(bits);
         self
+    }
+
+    /// The marker of a key that has expired with this revision.
+    pub(crate) const fn expiry_marker(bucket: BucketId, key: &'a [u8], revision: Revision, ttl: u64) -> Self {
+        Self { ttl, ..Self::marker(bucket, key, Flags::purge().with_reason(Reason::Expired), Condition::Due(revision)) }
     }
 
     /// A delete or purge.
@@ -217,6 +243,15 @@ impl Op {
         &write.bytes[self.record.clone()]
     }
 
+    /// The revision with which its key has expired, where that was found beforehand and a marker must come first.
+    pub(super) fn due(&self) -> Option<Revision> {
+        match (self.condition, self.pre_read) {
+            (Condition::Due(_), _) => None,
+            (_, Some(PreRead { found: Found::Due { revision }, .. })) => Some(revision),
+            _ => None,
+        }
+    }
+
     pub(super) fn value_len(&self) -> u64 {
         self.value.len() as u64
     }
@@ -231,7 +266,7 @@ impl Request {
     /// Bytes of log that it takes, about.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Write(write) => write.bytes.len() + write.ops.as_slice().len() * TABLE_ROW_LEN_MAX,
+            Self::Write(write) => write.bytes.len() + (write.ops.as_slice().len() + 1) * TABLE_ROW_LEN_MAX,
             Self::CreateBucket(spec) | Self::EditBucket(_, spec) => spec.encoded_len_max() + TABLE_ROW_LEN_MAX,
             Self::DeleteBucket(_) | Self::PurgeAll(_) | Self::Settle(_) | Self::Clock(_) => 2 * TABLE_ROW_LEN_MAX,
         }

@@ -13,7 +13,7 @@ use super::core::Core;
 use super::health::Health;
 use super::newest::newest_of;
 use super::queue::Member;
-use super::request::{Answer, Condition, Op, OpFields, Ops, Request, Write};
+use super::request::{Answer, Condition, Op, OpFields, Ops, Request, SweptTo, Write};
 use crate::acceptance::PreRead;
 use crate::entry::{Flags, Operation, Reason};
 use crate::env::sync::AtomicBool;
@@ -44,6 +44,8 @@ pub(crate) struct WriteOptions {
     pub(crate) synced: bool,
     /// Skip an operation whose condition fails, instead of failing.
     pub(crate) lenient: bool,
+    /// It is the markers of a sweep that has got so far.
+    pub(crate) swept: Option<SweptTo>,
 }
 
 /// Who reads what a write depends on.
@@ -110,6 +112,11 @@ impl Core {
         loop {
             let reads = if rounds < READS_BY_CALLER_MAX { Reads::ByCaller } else { Reads::Alone };
             let write = self.prepare(fields, options, reads, is_counted)?;
+            let due: Vec<_> = fields.iter().zip(write.ops.as_slice()).filter_map(|(op, read)| Some((op, read.due()?))).collect();
+            if !due.is_empty() {
+                self.commit_markers(due.into_iter().map(|(op, revision)| (op.bucket, op.key, revision)))?;
+                continue;
+            }
             match self.submit(Request::Write(write))? {
                 Answer::ReadAgain => rounds += 1,
                 Answer::Count(bucket) => {
@@ -117,6 +124,10 @@ impl Core {
                     // Other buckets of a batch may have to be counted too; the same one only once.
                     is_counted = counted.contains(&bucket);
                     counted.push(bucket);
+                }
+                Answer::Due { op, revision } => {
+                    self.commit_markers([(fields[op].bucket, fields[op].key, revision)])?;
+                    rounds = 0;
                 }
                 answer => return Ok(answer),
             }
@@ -171,9 +182,18 @@ impl Core {
                 Ops::Many(many.iter().zip(continues(many)).map(|(op, bits)| encode(&op.with_flags(bits))).collect::<Result<_>>()?)
             }
         };
-        let WriteOptions { synced, lenient } = options;
-        let (alone, leader_reads) = (reads == Reads::Alone, reads != Reads::ByCaller);
-        Ok(Write { bytes, ops, lenient, synced, alone, leader_reads, counted: AtomicBool::new(counted) })
+        let WriteOptions { synced, lenient, swept } = options;
+        let (alone, leader_reads) = (reads == Reads::Alone || swept.is_some(), reads != Reads::ByCaller);
+        Ok(Write {
+            bytes,
+            ops,
+            lenient,
+            synced,
+            alone,
+            leader_reads,
+            counted: AtomicBool::new(counted),
+            swept: swept.map(Box::new),
+        })
     }
 
     /// Refuses a value over the limits of the store or of its bucket. One that is only touched was let in before.
@@ -257,7 +277,7 @@ impl Core {
 
 /// Whether what becomes of an operation depends on what its key holds.
 fn depends(fields: &OpFields<'_>, state: &BucketState) -> bool {
-    fields.condition != Condition::None || state.deadlines_seen || state.spec.max_bytes > 0
+    fields.condition != Condition::None || state.is_read_before_writes() || state.spec.max_bytes > 0
 }
 
 thread_local! {

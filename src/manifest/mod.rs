@@ -80,7 +80,7 @@ pub(crate) struct BucketState {
     pub(crate) eras: Vec<Era>,
     /// It has held entries with a time to live of their own.
     pub(crate) deadlines_seen: bool,
-    /// How far expiry has got: deadline and revision.
+    /// Where expiry commits markers, how far it has got: among deadlines of entries' own, and among the revisions that `max_age` takes.
     pub(crate) cursor: (u64, Revision),
     /// Its last revision at the end of each of the last incarnations in which it changed; oldest first, at most [`ENDS_MAX`].
     pub(crate) ends: Vec<(u64, Revision)>,

@@ -159,6 +159,22 @@ impl Memtable {
         Some(read(Found { commit: entry.commit(), meta: entry.meta(), value: kept.bytes(), kept }))
     }
 
+    /// Hands the newest entry at or below `visible` of every key to `look`, in no order, dropped ones left out. Costs a look at each key.
+    pub(crate) fn each_newest(&self, visible: CommitNumber, mut look: impl FnMut(BucketId, &[u8], &Meta)) {
+        let mut at = self.entries.last_born();
+        while at != 0 {
+            let key = self.entries.key(at);
+            let mut entry = key.newest_visible(visible);
+            while let Some(dropped) = entry.filter(|entry| entry.meta().flags.is_dropped()) {
+                entry = dropped.older();
+            }
+            if let Some(entry) = entry {
+                look(key.bucket(), key.bytes(), &entry.meta());
+            }
+            at = self.entries.born_before(at);
+        }
+    }
+
     fn find(&self, bucket: BucketId, key: &[u8], hash: u64) -> Option<At> {
         self.slots.find(hash, |at| self.entries.key(at).is(bucket, key)).ok()
     }

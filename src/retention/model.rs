@@ -8,7 +8,7 @@
 //! Invariants, after every step: (i) all three show the same revisions; (ii) nothing alive is ever dropped or stubbed; (iii) a
 //! merge of everything leaves only what is alive, and stubs above it; (iv) reads of the past never give a wrong value or a wrong
 //! "absent", and nothing is called compacted where nothing died; (v) the newest entry never leaves the disk without raising the
-//! watch floor.
+//! watch floor; (vi) whether an expiry marker is due depends on no merge.
 //!
 //! Numbers are small, so that deadlines, ages and limits meet at the same moment again and again.
 
@@ -37,8 +37,11 @@ enum Op {
     WriteOtherKey,
     SetDepth(u8),
     SetMaxAge(u64),
-    /// Commits the expiry markers that are due (in buckets that have them).
-    Sweep,
+    /// Commits the expiry markers that were due so long ago (in buckets that have them).
+    Sweep {
+        ago: u64,
+    },
+    SetMarkers(bool),
     Flush {
         tells_oldest: bool,
     },
@@ -62,7 +65,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::WriteOtherKey),
         3 => (1_u8..5).prop_map(Op::SetDepth),
         3 => prop_oneof![Just(0), 2_u64..9].prop_map(Op::SetMaxAge),
-        1 => Just(Op::Sweep),
+        2 => (0_u64..3).prop_map(|ago| Op::Sweep { ago }),
+        1 => any::<bool>().prop_map(Op::SetMarkers),
         5 => any::<bool>().prop_map(|tells_oldest| Op::Flush { tells_oldest }),
         5 => (0_usize..4, 1_usize..4, any::<bool>(), any::<bool>())
             .prop_map(|(first, count, tells_oldest, tells_newer)| Op::Merge { first, count, tells_oldest, tells_newer }),
@@ -77,7 +81,8 @@ struct Limits {
     floor: Revision,
     eras: Vec<Era>,
     now: u64,
-    cursor: Option<(u64, Revision)>,
+    has_markers: bool,
+    swept: (u64, Revision),
     last: Revision,
 }
 
@@ -89,7 +94,7 @@ impl Limits {
             floor: self.floor,
             eras: &self.eras,
             now: self.now,
-            cursor: self.cursor,
+            cursor: self.has_markers.then_some(self.swept),
         }
     }
 }
@@ -156,6 +161,8 @@ struct Model {
     runs: Vec<Run>,
     past_floor: Revision,
     watch_floor: Revision,
+    /// The newest entry, if it has expired and leaves a marker that is not there yet.
+    awaiting: Option<Revision>,
     /// For every revision of the bucket but the last: what the key's value was at some moment while it was the newest.
     seen: Vec<BTreeSet<Option<Revision>>>,
     has_removed: bool,
@@ -169,7 +176,8 @@ impl Model {
             floor: Revision::NONE,
             eras: Vec::new(),
             now: 10,
-            cursor: has_markers.then_some((0, Revision::NONE)),
+            has_markers,
+            swept: (0, Revision::NONE),
             last: Revision::NONE,
         };
         Self {
@@ -181,6 +189,7 @@ impl Model {
             runs: Vec::new(),
             past_floor: Revision::NONE,
             watch_floor: Revision::NONE,
+            awaiting: None,
             seen: vec![BTreeSet::from([None])],
             has_removed: false,
         }
@@ -200,6 +209,7 @@ impl Model {
             Op::PurgeBucket => {
                 self.limits.floor = self.limits.last;
                 self.oracle.kill_up_to(self.limits.last);
+                self.awaiting = None;
                 self.has_removed = true;
             }
             Op::WriteOtherKey => self.number(),
@@ -212,13 +222,11 @@ impl Model {
             Op::SetMaxAge(max_age) => {
                 if self.limits.max_age != 0 && (max_age == 0 || max_age > self.limits.max_age) {
                     self.log_era();
-                } else if self.limits.cursor.is_some() {
-                    // Entries that were far from due are now due below it.
-                    self.limits.cursor = Some((0, Revision::NONE));
                 }
                 self.limits.max_age = max_age;
             }
-            Op::Sweep => self.sweep(),
+            Op::Sweep { ago } => self.sweep(self.limits.now - ago),
+            Op::SetMarkers(has_markers) => self.set_markers(has_markers),
             Op::Flush { tells_oldest } => self.flush(tells_oldest),
             Op::Merge { first, count, tells_oldest, tells_newer } => self.merge(first, count, tells_oldest, tells_newer),
         }
@@ -227,7 +235,11 @@ impl Model {
     }
 
     fn settle(&mut self) {
+        let newest = self.oracle.newest_alive().copied();
         self.oracle.settle(self.limits.now, self.limits.depth, self.limits.max_age);
+        if self.limits.has_markers && self.oracle.newest_alive().is_none() {
+            self.awaiting = newest.filter(|meta| !meta.flags.is_purge()).map(|meta| meta.revision).or(self.awaiting);
+        }
         let value = self.oracle.newest_alive().filter(|meta| meta.flags.is_put()).map(|meta| meta.revision);
         self.seen.last_mut().expect("one for each revision").insert(value);
     }
@@ -238,7 +250,7 @@ impl Model {
     }
 
     fn log_era(&mut self) {
-        self.sweep();
+        self.sweep(self.limits.now);
         let Limits { depth, max_age, now, last, .. } = self.limits;
         self.limits.eras.push(Era::at_raise(CommitNumber(0), last, depth, max_age, now));
     }
@@ -250,7 +262,7 @@ impl Model {
     }
 
     fn write(&mut self, flags: Flags, ttl: u64) {
-        self.mark_expiry(|_| true);
+        self.mark_expiry(u64::MAX);
         self.append(flags, ttl);
     }
 
@@ -272,27 +284,45 @@ impl Model {
         self.settle();
     }
 
-    /// Commits an expiry marker if the newest entry is due, has not been swept, and is one that leaves a marker.
-    fn mark_expiry(&mut self, is_wanted: impl Fn((u64, Revision)) -> bool) {
-        let Some(cursor) = self.limits.cursor else { return };
-        let Some(newest) = self.disk().find(|meta| !meta.flags.is_dropped()) else { return };
-        let is_gone = newest.revision <= self.limits.floor
-            || self
-                .disk()
-                .any(|meta| meta.flags.is_dropped() && meta.flags.has(Flags::ROLLUP) && meta.revision >= newest.revision);
-        let age_deadline = if self.limits.max_age == 0 { u64::MAX } else { newest.created + self.limits.max_age };
-        let deadline = if newest.deadline == 0 { age_deadline } else { newest.deadline.min(age_deadline) };
-        let at = (deadline, newest.revision);
-        if !is_gone && deadline <= self.limits.now && cursor <= at && is_wanted(at) && !newest.flags.is_purge() {
+    /// When an entry goes by itself.
+    fn expiry(&self, meta: &Meta) -> u64 {
+        let by_age = if self.limits.max_age == 0 { u64::MAX } else { meta.created + self.limits.max_age };
+        if meta.deadline == 0 { by_age } else { meta.deadline.min(by_age) }
+    }
+
+    /// Commits the expiry marker that is due, if it is due by this time.
+    fn mark_expiry(&mut self, by: u64) {
+        let newest = self.oracle.0.last().filter(|life| Some(life.meta.revision) == self.awaiting);
+        if newest.is_some_and(|life| self.expiry(&life.meta) <= by) {
+            self.awaiting = None;
             self.append(Flags::purge().with_reason(Reason::Expired), MARKER_TTL);
         }
     }
 
-    fn sweep(&mut self) {
-        if self.limits.cursor.is_some() {
-            self.mark_expiry(|_| true);
-            self.limits.cursor = Some((self.limits.now, Revision(u64::MAX)));
+    fn sweep(&mut self, by: u64) {
+        if self.limits.has_markers {
+            let max_age = self.limits.max_age;
+            let is_old = |meta: &Meta| max_age != 0 && meta.created + max_age <= by;
+            let old =
+                self.oracle.0.iter().rev().find(|life| is_old(&life.meta)).map_or(Revision::NONE, |life| life.meta.revision);
+            self.mark_expiry(by);
+            let (deadline, revision) = self.limits.swept;
+            self.limits.swept = (deadline.max(by), revision.max(old));
         }
+    }
+
+    /// What has expired before markers are switched on leaves none; before they are switched off all are committed.
+    fn set_markers(&mut self, has_markers: bool) {
+        if has_markers && !self.limits.has_markers {
+            if self.limits.max_age != 0 {
+                self.log_era();
+            }
+            self.limits.swept.0 = self.limits.now;
+            self.watch_floor = self.limits.last;
+        } else if !has_markers {
+            self.sweep(self.limits.now);
+        }
+        self.limits.has_markers = has_markers;
     }
 
     fn drop_markers(&mut self, age: u64) {
@@ -363,6 +393,10 @@ impl Model {
         self.has_removed |= alive.len() < self.oracle.0.len();
         assert_eq!(self.visible(self.whole.iter().copied()), alive, "(i) whole, {self:#?}");
         assert_eq!(self.visible(self.disk()), alive, "(i) runs, {self:#?}");
+        for entries in [self.whole.clone(), self.disk().collect()] {
+            let rules = self.limits.rules();
+            assert_eq!(awaits_marker(&rules, &entries), self.awaiting, "(vi) {entries:?}, {self:#?}");
+        }
         self.check_past();
         if let Some(newest) = self.oracle.0.last().map(|life| life.meta.revision) {
             let is_there = self.disk().any(|meta| meta.revision == newest);
@@ -394,7 +428,7 @@ impl Model {
 
     /// Everything into one run, by what is known now.
     fn settle_disk(&mut self) {
-        self.sweep();
+        self.sweep(self.limits.now);
         self.flush(true);
         self.merge(0, usize::MAX / 2, true, true);
         self.settle();

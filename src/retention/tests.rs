@@ -180,8 +180,10 @@ fn a_dropped_entry_takes_no_position() {
 fn with_expiry_markers_only_what_has_been_swept_is_removed_from_disk() {
     let entries = [put(5), dying(4, 8), put(3)];
     let upto = |deadline, revision| Rules { cursor: Some((deadline, Revision(revision))), ..rules(9) };
-    assert_eq!(fates(&upto(8, 4), &entries, ALL), [Keep, Keep, Keep], "the cursor is the first not swept");
-    assert_eq!(fates(&upto(8, 5), &entries, ALL), [Keep, Stub, Keep]);
+    assert_eq!(fates(&upto(7, 9), &entries, ALL), [Keep, Keep, Keep], "not swept yet");
+    assert_eq!(fates(&upto(8, 0), &entries, ALL), [Keep, Stub, Keep]);
+    let aged = |revision| Rules { max_age: 4, cursor: Some((9, Revision(revision))), ..rules(9) };
+    assert_eq!(fates(&aged(2), &entries, ALL), [Keep, Stub, Keep], "age goes by revisions");
     assert_eq!(sights(&upto(0, 0), &entries), [Visible, Hidden, Visible], "reads do not wait for the sweep");
 }
 

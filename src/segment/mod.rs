@@ -34,6 +34,7 @@ mod verify;
 pub(crate) use builder::{Builder, Summary};
 pub(crate) use changes::Changes;
 pub(crate) use cursor::{Cursor, CursorEntry};
+pub(crate) use deadlines::Expiring;
 pub(crate) use directory::SectionInfo;
 pub(crate) use format::Identity;
 pub(crate) use reader::{Expected, Segment};

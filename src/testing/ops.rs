@@ -213,6 +213,8 @@ pub enum Op {
     Flush,
     MergeAll,
     Step,
+    /// Commits the markers of what has expired.
+    Sweep,
     Sync,
     /// Close or drop every handle, let time pass and the wall clock be set, and open.
     Reopen {
@@ -276,7 +278,8 @@ impl Op {
             215..=218 => Self::Status { bucket: bytes.next()? },
             219..=229 => Self::Flush,
             230..=233 => Self::MergeAll,
-            234..=244 => Self::Step,
+            234..=241 => Self::Step,
+            242..=244 => Self::Sweep,
             245..=246 => Self::Sync,
             _ => Self::Reopen { clean: kind < 251, pause: Wait::from_bytes(bytes)?, jump: Jump::from_bytes(bytes)? },
         })
@@ -413,7 +416,9 @@ pub(super) fn bucket_config(bucket: u8, (shape, limits): (u8, u8)) -> BucketConf
     let depth = [1, 2, 5, 64][usize::from(shape) % 4];
     let age = [None, None, None, Some(100), Some(150), Some(1_000)][usize::from(limits) % 6].map(Duration::from_millis);
     let bytes = [None, None, None, Some(100), Some(400), Some(4_000)][usize::from(limits) / 6 % 6];
-    let config = BucketConfig::new(bucket_name(bucket)).history(depth).max_age(age).max_bytes(bytes);
+    let markers = [None, None, Some(100), None, Some(1_000), Some(150), Some(100)][usize::from(limits) / 36 % 7];
+    let markers = markers.map(Duration::from_millis);
+    let config = BucketConfig::new(bucket_name(bucket)).history(depth).max_age(age).max_bytes(bytes).limit_markers(markers);
     match shape / 4 % 8 {
         0..=3 => config,
         4 => config.max_value_size(40),
@@ -472,6 +477,7 @@ mod tests {
         reached(|op| matches!(op, Op::Range { .. }));
         reached(|op| matches!(op, Op::UseDeadHandle { .. }));
         reached(|op| matches!(op, Op::MergeAll));
+        reached(|op| matches!(op, Op::Sweep));
         reached(|op| matches!(op, Op::Wait(Wait::BeforeNextExpiry)));
         reached(|op| matches!(op, Op::Reopen { clean: false, jump: Jump::Back(_), .. }));
         reached(|op| matches!(op, Op::Write { target: Target { change: Change::Put(Payload { len: 5_000.., .. }), .. }, .. }));

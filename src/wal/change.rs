@@ -151,7 +151,6 @@ pub(crate) fn encode_purge_all(out: &mut Vec<u8>, id: BucketId, through: Revisio
 }
 
 /// Appends how far expiry has got in a bucket.
-#[allow(dead_code, reason = "expiry commits nothing before there are markers of it; the format has its place")]
 pub(crate) fn encode_sweep_cursor(out: &mut Vec<u8>, id: BucketId, deadline: u64, revision: Revision) {
     put_numbers(out, KIND_SWEEP_CURSOR, &[id.0, deadline, revision.0]);
 }

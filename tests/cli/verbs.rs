@@ -213,11 +213,13 @@ fn buckets_are_added_listed_described_and_removed() {
 #[test]
 fn a_bucket_takes_every_limit_when_it_is_added_and_edit_changes_only_what_is_given() {
     let bench = Bench::empty();
-    let add = "bucket add b --history 4 --max-age 1h --max-bytes 1MiB --max-value-size 64kB --compression zstd --metadata a=1";
+    let add = "bucket add b --history 4 --max-age 1h --limit-markers 90s --max-bytes 1MiB --max-value-size 64kB --compression zstd \
+               --metadata a=1";
     bench.run(add).ok();
     let info = || bench.run("bucket info b --json").ok().json();
     let before = info();
     assert_eq!((&before["max_age_seconds"], &before["max_bytes"]), (&json!(3600.0), &json!(1_048_576)));
+    assert_eq!(before["limit_markers_seconds"], json!(90.0));
     assert_eq!((&before["max_value_size"], &before["compression"]), (&json!(64_000), &json!("zstd")));
     bench.run_words(["bucket", "edit", "b", "--history", "2", "--max-age", "none", "--description", "new"]).ok();
     let mut expected = before;
@@ -226,14 +228,22 @@ fn a_bucket_takes_every_limit_when_it_is_added_and_edit_changes_only_what_is_giv
     expected["description"] = json!("new");
     assert_eq!(info(), expected);
     bench.run("bucket edit b --max-bytes none --max-value-size none --compression none --metadata c=2 --drop-metadata a").ok();
+    bench.run("bucket edit b --limit-markers none").ok();
     let after = info();
+    assert_eq!(after["limit_markers_seconds"], json!(null));
     assert_eq!(
         (&after["max_bytes"], &after["max_value_size"], &after["compression"]),
         (&json!(null), &json!(null), &json!("none"))
     );
     assert_eq!((&after["metadata"], &after["history"]), (&json!({ "c": "2" }), &json!(2)));
     let text = bench.run("bucket info b").ok().text().to_owned();
-    assert!(text.contains("age limit") && text.contains("byte limit") && text.contains("compression"), "{text}");
+    assert!(
+        text.contains("age limit")
+            && text.contains("markers of expiry")
+            && text.contains("byte limit")
+            && text.contains("compression"),
+        "{text}"
+    );
 }
 
 #[test]

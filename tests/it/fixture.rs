@@ -139,6 +139,12 @@ impl Fixture {
         self.open();
     }
 
+    /// Commits the markers of what has expired.
+    pub(crate) fn sweep(&self) {
+        self.store().sweep().unwrap();
+        self.checkpoint();
+    }
+
     /// Everything to one segment.
     pub(crate) fn settle(&self) {
         self.store().flush().unwrap();

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use annals::{BucketConfig, Durability, ErrorKind, Options, PutOptions, Revision, Store};
+use annals::{BucketConfig, Durability, ErrorKind, Operation, Options, PutOptions, Reason, Revision, Store};
 
 use crate::fixture::{ms, on_each_store, on_every_schedule, tiny, ttl};
 use crate::machine::{End, Machine, assert_gone, history};
@@ -20,6 +20,38 @@ impl Random {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % count
+    }
+}
+
+/// Expiry told nobody, or told of the wrong operation; and a key that had expired could not be created.
+#[test]
+fn k43_expiry_is_told_as_a_purge_of_its_own_and_the_key_may_be_created() {
+    for end in End::all() {
+        for swept in [false, true] {
+            let mut machine = Machine::new();
+            let bucket = machine.create(BucketConfig::new("b").history(5).max_age(ms(60_000)).limit_markers(ms(600_000)));
+            bucket.put_with("leased", "value", ttl(1000)).unwrap();
+            bucket.put("aged", "value").unwrap();
+            machine.pass(ms(60_000));
+            if swept {
+                machine.store().sweep().unwrap();
+                assert_eq!(history(&bucket, ">"), "Purge 3, Purge 4", "{end:?}");
+            }
+            drop(bucket);
+            machine.end(end);
+            machine.store().sweep().unwrap();
+            let bucket = machine.bucket();
+            let entries: Vec<_> = bucket.history(">").unwrap().map(Result::unwrap).collect();
+            let told: Vec<_> = entries.iter().map(|entry| (entry.key().as_str(), entry.operation(), entry.reason())).collect();
+            let told_of = |key| (key, Operation::Purge, Reason::Expired);
+            assert_eq!(told, [told_of("leased"), told_of("aged")], "{end:?}, swept {swept}");
+            for key in ["leased", "aged"] {
+                assert_gone(&bucket, key, "expired");
+                bucket.create(key, "new").unwrap();
+            }
+            machine.store().sweep().unwrap();
+            assert_eq!(history(&bucket, ">"), "Purge 3, Purge 4, Put 5, Put 6", "{end:?}, swept {swept}");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use annals::testing::disk::CrashPolicy;
 
 use crate::script::Step::{
     Batch, Bucket, Close, Create, Cut, Delete, DeleteMatching, Drop, DropBucket, Edit, Flush, Jobs, Kill, Load, Look, Make,
-    MergeAll, Open, Purge, PurgeAll, PurgeDeletes, PurgeMatching, Put, PutFor, Submit, Touch, Update, Wait,
+    MergeAll, Open, Purge, PurgeAll, PurgeDeletes, PurgeMatching, Put, PutFor, Submit, Sweep, Touch, Update, UpdateStale, Wait,
 };
 use crate::script::{ALL, ONE, Part, Step, TWO, WEAK, scenario};
 use crate::sweep::sweep;
@@ -137,6 +137,49 @@ scenarios! {
     ];
     the_first_deadline_of_a_bucket: TWO, steps(&[&filled(), &[Close]]), vec![
         Open, Flush, PutFor("b", "a", 9, SECOND), Kill, Open, Wait(DAY), Update("b", "c"), Put("b", "a", 9), Look,
+    ];
+}
+
+/// Bucket `b` with markers of expiry, three keys that are going to expire, two of them in a segment.
+fn leased() -> Vec<Step> {
+    let lease = |key| PutFor("b", key, 20, SECOND);
+    vec![Open, Make(marked()), Put("b", "a", 9), lease("a"), lease("c"), Flush, lease("d"), Close]
+}
+
+fn marked() -> BucketConfig {
+    b().history(3).limit_markers(Duration::from_secs(30 * 86_400))
+}
+
+// Markers of expiry.
+scenarios! {
+    markers_of_what_has_expired: ALL, leased(), vec![Open, Wait(DAY), Sweep, Look, Sweep, Kill, Open, Sweep, Look];
+    markers_over_a_power_cut: TWO, leased(), vec![
+        Open, Wait(DAY), Put("b", "e", 9), Sweep, Cut(CrashPolicy::LoseAll), Open, Sweep, Look, Cut(CrashPolicy::Subset), Open, Sweep, Look,
+    ];
+    markers_that_are_flushed_and_merged: TWO, leased(), vec![
+        Open, Wait(DAY), Flush, Sweep, Flush, MergeAll, Look, Wait(60 * DAY), Sweep, Flush, MergeAll, Look, Create("b", "a"),
+    ];
+    what_has_expired_waits_for_its_marker: TWO, leased(), vec![
+        Open, Wait(DAY), Flush, MergeAll, Kill, Open, MergeAll, Sweep, Look, Flush, MergeAll, Look,
+    ];
+    writes_over_what_has_expired: TWO, leased(), vec![
+        Open, Wait(DAY), Put("b", "a", 9), UpdateStale("b", "c"), Submit("b", "d", 9), Look, Sweep, Kill, Open, Look,
+    ];
+    a_batch_over_what_has_expired: TWO, leased(), vec![
+        Open, Wait(DAY), Batch(vec![("b", "a", Part::Put(9)), ("b", "d", Part::CheckStale)]),
+        Batch(vec![("b", "c", Part::Create(9)), ("b", "e", Part::Put(9))]), Kill, Open, Look,
+    ];
+    markers_of_what_is_too_old: TWO, leased(), vec![
+        Open, Edit(marked().max_age(Duration::from_secs(3_600))), Put("b", "c", 9), Wait(DAY), Sweep, Look, Put("b", "e", 9), Flush, MergeAll,
+        Wait(2 * DAY), Edit(marked()), Look, Sweep, Kill, Open, Look,
+    ];
+    markers_are_switched_on_and_off: TWO, vec![Open, Make(b()), PutFor("b", "a", 9, SECOND), PutFor("b", "c", 9, DAY), Close], vec![
+        Open, Wait(SECOND), Edit(marked()), Sweep, Wait(2 * DAY), Edit(b()), Look, PutFor("b", "d", 9, SECOND), Wait(DAY), Sweep, Kill, Open,
+        Put("b", "a", 9), Look,
+    ];
+    a_purge_of_everything_before_the_markers: TWO, leased(), vec![
+        // A key that lives shows whether it went.
+        Open, Wait(DAY), Put("b", "e", 9), PurgeAll("b"), Sweep, Look, Put("b", "a", 9), Kill, Open, Sweep, Look,
     ];
 }
 

@@ -382,6 +382,7 @@ pub(crate) fn describe(commit: &Commit) -> String {
         Commit::Submit(_) => "submit".to_owned(),
         Commit::Batch(_) => "batch".to_owned(),
         Commit::Load { .. } => "load".to_owned(),
+        Commit::Expiry(places) => format!("markers of {places:?}"),
         other => format!("{other:?}"),
     };
     for write in commit.key_writes() {

@@ -103,6 +103,8 @@ pub(crate) enum Step {
     PurgeDeletes(&'static str, u64),
     /// So many milliseconds pass.
     Wait(u64),
+    /// The markers of what has expired.
+    Sweep,
     Flush,
     MergeAll,
     Compact,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals::testing::disk::{CrashPolicy, Fault, Injection, SimDisk, Snapshot};
-use annals::testing::oracle::{Checked, Commit, KeyWrite, Mismatch, Refusal, Write, check_refusal};
+use annals::testing::oracle::{Answer, Checked, Commit, KeyWrite, Mismatch, Refusal, Write, check_refusal};
 use annals::{BucketConfig, Error, ErrorKind, Outcome, Store};
 
 use crate::ledger::{Ledger, Shown, describe};
@@ -252,6 +252,7 @@ impl World {
                 self.disk.clock().advance(span * MILLISECOND);
                 Ok(())
             }
+            Step::Sweep => self.sweep(),
             Step::Flush => self.call("flush", |store| store.flush()),
             Step::MergeAll => self.call("merge_all", |store| store.merge_all()),
             Step::Compact => self.call("compact", |store| store.compact()),
@@ -364,9 +365,16 @@ impl World {
     pub(crate) fn commit(&mut self, commit: Commit) -> Checked {
         let Some(store) = self.store.clone() else { return Ok(()) };
         self.ledger.pass_to(store.store_time());
-        let expected = self.ledger.live.oracle.expected(&commit);
+        let places = self.ledger.live.oracle.clone().mark_before(&commit);
         let what = describe(&commit);
-        match (expected, commit.send(&store, &|name| store.bucket(name), None)) {
+        let before = last_revision(&store, &places);
+        let answer = commit.send(&store, &|name| store.bucket(name), None);
+        let own = answer.as_ref().map(|answer| commit.first_revisions(answer)).unwrap_or_default();
+        let next = own.first().map(|(_, first)| *first);
+        if !self.marked(&store, places, before, next, answer.as_ref().err())? {
+            return Ok(());
+        }
+        match (self.ledger.live.oracle.expected(&commit), answer) {
             (Ok(()), Ok(answer)) => {
                 self.note(format!("{what} -> {answer:?}"));
                 self.ledger.gaps |= self.is_faulted();
@@ -375,6 +383,55 @@ impl World {
             (Ok(()), Err(error)) => self.failed(&what, &error, commit),
             (Err(refusal), Err(error)) => self.is_due(&what, refusal, &error).map(|_| ()),
             (Err(refusal), Ok(answer)) => Err(Mismatch::new(format!("{what} answered {answer:?} where {refusal:?} was due"))),
+        }
+    }
+
+    /// The markers of all that has expired.
+    fn sweep(&mut self) -> Checked {
+        let Some(store) = self.store.clone() else { return Ok(()) };
+        self.ledger.pass_to(store.store_time());
+        let places = self.ledger.live.oracle.clone().sweep();
+        let before = last_revision(&store, &places);
+        let answer = store.sweep();
+        if self.marked(&store, places, before, None, answer.as_ref().err())?
+            && let Err(error) = answer
+        {
+            self.tolerate("sweep", &error)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the markers of these keys of one bucket, which had this last revision before; `next` is the first revision that is not
+    /// a marker's, if there is one. Answers whether what comes behind them was tried.
+    fn marked(
+        &mut self,
+        store: &Store,
+        places: Vec<(String, String)>,
+        before: Option<u64>,
+        next: Option<u64>,
+        error: Option<&Error>,
+    ) -> Checked<bool> {
+        let Some((bucket, _)) = places.first() else { return Ok(true) };
+        assert!(places.iter().all(|(other, _)| other == bucket), "a script has markers in one bucket at a time");
+        let last = last_revision(store, &places);
+        let count = places.len() as u64;
+        let action = Commit::Expiry(places);
+        if last > before {
+            let end = next.unwrap_or_else(|| last.map_or(0, |last| last + 1));
+            let answer = Answer::Revisions((end - count..end).collect());
+            self.note(format!("{} -> {answer:?}", describe(&action)));
+            self.ledger.gaps |= self.is_faulted();
+            self.ledger.acked(action, &answer, store.status()?.last_commit.get())?;
+            return Ok(true);
+        }
+        match error {
+            // The error is of what was asked for, which was not tried. Of the markers it says nothing.
+            Some(error) => {
+                self.tolerate(&describe(&action), error)?;
+                self.ledger.unknown(action);
+                Ok(false)
+            }
+            None => Err(Mismatch::new(format!("{} are missing", describe(&action)))),
         }
     }
 
@@ -514,4 +571,10 @@ impl World {
 
 fn lasting(milliseconds: u64, write: KeyWrite) -> KeyWrite {
     KeyWrite { ttl: milliseconds * MILLISECOND, ..write }
+}
+
+/// The last revision of the bucket of these keys.
+fn last_revision(store: &Store, places: &[(String, String)]) -> Option<u64> {
+    let bucket = store.bucket(&places.first()?.0).ok()?;
+    bucket.estimate().ok().map(|estimate| estimate.last_revision.get())
 }

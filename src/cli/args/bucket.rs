@@ -42,6 +42,9 @@ pub(crate) struct Limits {
     /// How old entries get, at least 100ms: 30s, 12h, 7days; or none
     #[arg(long, value_name = "SPAN", value_parser = span_limit)]
     max_age: Option<Limit<Duration>>,
+    /// Leave a marker where a key expires, which lives for this span, at least 100ms; or none
+    #[arg(long, value_name = "SPAN", value_parser = span_limit)]
+    limit_markers: Option<Limit<Duration>>,
     /// What all retained entries may take together (key + value + 32 for each): 4096, 64MiB; or none
     #[arg(long, value_name = "SIZE", value_parser = size_limit)]
     max_bytes: Option<Limit<u64>>,
@@ -76,6 +79,9 @@ impl Limits {
         if let Some(age) = self.max_age {
             config = config.max_age(age.value());
         }
+        if let Some(lifetime) = self.limit_markers {
+            config = config.limit_markers(lifetime.value());
+        }
         if let Some(bytes) = self.max_bytes {
             config = config.max_bytes(bytes.value());
         }
@@ -101,9 +107,10 @@ impl Limits {
 
     /// Whether nothing was said.
     pub(crate) const fn is_empty(&self) -> bool {
-        let Self { history, max_age, max_bytes, max_value_size, compression, description, metadata } = self;
+        let Self { history, max_age, limit_markers, max_bytes, max_value_size, compression, description, metadata } = self;
         history.is_none()
             && max_age.is_none()
+            && limit_markers.is_none()
             && max_bytes.is_none()
             && max_value_size.is_none()
             && compression.is_none()
@@ -133,13 +140,14 @@ mod tests {
 
     #[test]
     fn what_is_not_said_stays() {
-        let all =
-            "--history 3 --max-age 1h --max-bytes 1MiB --max-value-size 1kB --compression zstd --description d --metadata a=1";
+        let all = "--history 3 --max-age 1h --limit-markers 5m --max-bytes 1MiB --max-value-size 1kB --compression zstd \
+             --description d --metadata a=1";
         let config = limits(all).applied_to(BucketConfig::new("b"));
         assert!(limits("").is_empty() && !limits(all).is_empty());
         assert_eq!(limits("").applied_to(config.clone()), config);
         let edited = limits("--max-age none --metadata b=2").applied_to(config.clone());
         assert_eq!((edited.age_limit(), edited.metadata_pairs().len()), (None, 2));
+        assert_eq!(limits("--limit-markers none").applied_to(config.clone()).marker_lifetime(), None);
         assert_eq!(edited.max_age(config.age_limit()).metadata(config.metadata_pairs().clone()), config);
     }
 

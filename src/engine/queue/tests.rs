@@ -9,6 +9,7 @@ use crate::number::Revision;
 fn write(len: usize) -> Request {
     let ops = Ops::Many(Vec::new());
     Request::Write(Write {
+        swept: None,
         bytes: vec![0; len],
         ops,
         lenient: false,

@@ -59,6 +59,8 @@ struct Life {
     moments: Vec<Moment>,
     /// The revision that was the newest until it went by itself; 0 if something is there, or the whole bucket was purged since.
     lost: u64,
+    /// The newest entry has expired and leaves a marker that is not there yet: when that was, and its revision.
+    due: Option<(u64, u64)>,
 }
 
 /// When a key's value changed: by a write, or by itself.
@@ -85,6 +87,13 @@ impl Life {
         let max_age = config.age_limit().map_or(u64::MAX, nanoseconds);
         let is_due = |version: &Version| version.expiry(max_age) <= now;
         let is_over = self.versions.last().is_some_and(is_due);
+        if let Some(newest) = self.versions.last()
+            && is_over
+            && config.marker_lifetime().is_some()
+            && newest.operation != Operation::Purge
+        {
+            self.due = Some((newest.expiry(max_age), newest.revision));
+        }
         let has_expired = self.versions.iter().any(|version| !version.is_gone && is_due(version));
         let depth = usize::from(config.history_depth());
         for (position, version) in self.versions.iter_mut().rev().enumerate() {
@@ -254,9 +263,11 @@ impl OracleBucket {
         let mut has_expired = lives.values().any(|life| life.has_displaced_expired(now, config));
         *has_lost_keys |= has_expired;
         for life in lives.values_mut().filter(|life| !life.versions.is_empty()) {
-            life.lost = life.expired_newest(now, config).unwrap_or(life.lost);
+            let lost = life.expired_newest(now, config);
             // An expired entry may leave a file in which nothing else is of its key.
             let life_expired = life.settle(now, config);
+            // A marker that is to come tells of it.
+            life.lost = lost.filter(|_| life.due.is_none()).unwrap_or(life.lost);
             has_expired |= life_expired;
             *has_lost_keys |= life_expired || life.versions.is_empty();
             life.note(*last_revision, false);
@@ -267,6 +278,10 @@ impl OracleBucket {
     }
 
     pub(super) fn edit(&mut self, config: &BucketConfig, now: u64) {
+        if config.marker_lifetime().is_some() && self.config.marker_lifetime().is_none() {
+            // What had expired by then is not told from what has left a marker.
+            self.perhaps_lost = self.last_revision;
+        }
         self.config = config.clone();
         self.settle(now);
     }
@@ -277,23 +292,54 @@ impl OracleBucket {
         self.last_revision += 1;
         self.gap_allowed = false;
         let reason = if matches!(write.write, Write::Touch(_)) { Reason::Touched } else { Reason::Written };
-        let value = write.write.value().unwrap_or_default().into();
-        let deadline = if write.ttl == 0 { 0 } else { now.saturating_add(write.ttl) };
-        let life = self.lives.entry(write.key.clone()).or_default();
+        let value = write.write.value().unwrap_or_default();
+        self.push(&write.key, (operation, reason), value, (now, write.ttl), created);
+    }
+
+    fn push(
+        &mut self,
+        key: &str,
+        (operation, reason): (Operation, Reason),
+        value: &[u8],
+        (now, ttl): (u64, u64),
+        created: Option<SystemTime>,
+    ) {
+        let deadline = if ttl == 0 { 0 } else { now.saturating_add(ttl) };
+        let life = self.lives.entry(key.to_owned()).or_default();
+        life.due = None;
         if operation == Operation::Purge {
             life.keep_newest(0);
             // Whether there was anything, nobody knows afterwards.
             life.is_trimmed = true;
         }
         life.lost = 0;
-        let revision = self.last_revision;
+        let (revision, value) = (self.last_revision, value.into());
         life.versions.push(Version { revision, operation, reason, value, at: now, deadline, created, is_gone: false });
         life.settle(now, &self.config);
         life.note(revision, true);
     }
 
+    /// Commits the marker of a key that has expired, if it is due; answers whether it was.
+    pub(super) fn mark(&mut self, key: &str, now: u64, created: Option<SystemTime>) -> bool {
+        let is_due = self.lives.get(key).is_some_and(|life| life.due.is_some());
+        if let Some(lifetime) = self.config.marker_lifetime().filter(|_| is_due) {
+            self.last_revision += 1;
+            self.push(key, (Operation::Purge, Reason::Expired), &[], (now, nanoseconds(lifetime)), created);
+        }
+        is_due
+    }
+
+    /// The keys that have expired and whose markers are due, in the order of their markers.
+    #[must_use]
+    pub fn due(&self) -> Vec<String> {
+        let mut due: Vec<_> = self.lives.iter().filter_map(|(key, life)| Some((life.due?, key))).collect();
+        due.sort();
+        due.into_iter().map(|(_, key)| key.clone()).collect()
+    }
+
     pub(super) fn purge_all(&mut self) {
         for life in self.lives.values_mut() {
+            life.due = None;
             life.keep_newest(0);
             life.lost = 0;
             life.note(self.last_revision, false);

@@ -152,9 +152,12 @@ impl Oracle {
             _ if commit.buckets().iter().any(|name| !self.buckets.contains_key(*name)) => {
                 return refuse(ErrorKind::BucketNotFound);
             }
-            Commit::Edit(_) | Commit::Remove(_) | Commit::Matching { .. } | Commit::PurgeAll(_) | Commit::PurgeDeletes(..) => {
-                return Ok(());
-            }
+            Commit::Edit(_)
+            | Commit::Remove(_)
+            | Commit::Matching { .. }
+            | Commit::PurgeAll(_)
+            | Commit::PurgeDeletes(..)
+            | Commit::Expiry(_) => return Ok(()),
             Commit::Write(_) | Commit::Submit(_) | Commit::Touch { .. } | Commit::Batch(_) | Commit::Load { .. } => {}
         }
         let writes = self.writes_of(commit);
@@ -168,6 +171,46 @@ impl Oracle {
         }
         writes.iter().try_for_each(|write| self.check_condition(write))?;
         self.check_sizes(&writes)
+    }
+
+    /// Commits the expiry markers that come in front of this commit, whether it succeeds or not: of the keys that it writes or asks
+    /// about, and before a change of a bucket all of that bucket. Answers for each its bucket and key.
+    pub fn mark_before(&mut self, commit: &Commit) -> Vec<(String, String)> {
+        let writes = self.writes_of(commit);
+        let is_invalid = match commit {
+            Commit::Batch(writes) => writes.len() > self.batch_ops_max || has_condition_on_own_write(writes),
+            _ => false,
+        };
+        let is_unknown = commit.buckets().iter().any(|name| !self.buckets.contains_key(*name));
+        if is_invalid || is_unknown || self.check_values(&writes).is_err() {
+            return Vec::new();
+        }
+        if let Commit::Edit(config) = commit {
+            return self.sweep_bucket(config.name());
+        }
+        let places = writes.into_iter().map(|write| (write.bucket, write.key));
+        places.filter(|(bucket, key)| self.mark(bucket, key)).collect()
+    }
+
+    /// Commits all expiry markers that are due; answers for each its bucket and key.
+    pub fn sweep(&mut self) -> Vec<(String, String)> {
+        let names: Vec<String> = self.buckets.keys().cloned().collect();
+        names.iter().flat_map(|name| self.sweep_bucket(name)).collect()
+    }
+
+    fn sweep_bucket(&mut self, name: &str) -> Vec<(String, String)> {
+        let due = self.buckets.get(name).map(OracleBucket::due).unwrap_or_default();
+        due.into_iter().map(|key| (name.to_owned(), key)).filter(|(bucket, key)| self.mark(bucket, key)).collect()
+    }
+
+    /// Commits the expiry marker of a key, if it is due; answers whether it was.
+    pub fn mark(&mut self, bucket: &str, key: &str) -> bool {
+        let (now, created) = (self.now, self.created());
+        self.buckets.get_mut(bucket).is_some_and(|bucket| bucket.mark(key, now, created))
+    }
+
+    fn created(&self) -> Option<SystemTime> {
+        self.is_time_exact.then(|| SystemTime::UNIX_EPOCH + Duration::from_nanos(self.now))
     }
 
     /// The writes that the commit comes down to, in order.
@@ -238,6 +281,7 @@ impl Oracle {
         {
             return self.observe_load(bucket, values, answer);
         }
+        self.mark_before(commit);
         match (self.expected(commit), answer) {
             (Ok(()), Ok(answer)) => {
                 self.align(commit, answer);
@@ -258,6 +302,7 @@ impl Oracle {
         let (mut total, mut newest) = (0, 0);
         for values in values.chunks(self.load_values) {
             let commit = chunk(values);
+            self.mark_before(&commit);
             match (self.expected(&commit), answer) {
                 (Ok(()), _) => {
                     if let Answer::Many { count, last } = self.apply(&commit) {
@@ -285,7 +330,7 @@ impl Oracle {
 
     /// Takes over a commit that is known to have been applied; answers what it answers then.
     pub fn apply(&mut self, commit: &Commit) -> Answer {
-        let created = self.is_time_exact.then(|| SystemTime::UNIX_EPOCH + Duration::from_nanos(self.now));
+        let created = self.created();
         let writes = self.writes_of(commit);
         let mut revisions = Vec::new();
         for write in &writes {
@@ -308,6 +353,13 @@ impl Oracle {
                 Answer::Done
             }
             Commit::Write(_) | Commit::Submit(_) | Commit::Batch(_) => Answer::Revisions(revisions),
+            Commit::Expiry(places) => {
+                let mut mark = |(bucket, key): &(String, String)| {
+                    let is_marked = self.mark(bucket, key);
+                    self.buckets.get(bucket).filter(|_| is_marked).map_or(0, |bucket| bucket.last_revision)
+                };
+                Answer::Revisions(places.iter().map(&mut mark).collect())
+            }
             Commit::Touch { .. } => Answer::Touched(last),
             Commit::Load { .. } | Commit::Matching { .. } => {
                 Answer::Many { count: revisions.len() as u64, last: last.unwrap_or(0) }

@@ -64,6 +64,8 @@ pub enum Commit {
     PurgeAll(String),
     /// With the age in nanoseconds.
     PurgeDeletes(String, u64),
+    /// Markers of these keys, by bucket, which have expired: what the store commits by itself.
+    Expiry(Vec<(String, String)>),
 }
 
 /// What came of it.
@@ -169,6 +171,7 @@ impl Commit {
             Self::Create(config) | Self::Edit(config) => vec![config.name()],
             Self::Write(one) | Self::Submit(one) => vec![&one.bucket],
             Self::Batch(writes) => writes.iter().map(|write| write.bucket.as_str()).collect(),
+            Self::Expiry(places) => places.iter().map(|(bucket, _)| bucket.as_str()).collect(),
             Self::Remove(bucket) | Self::PurgeAll(bucket) | Self::PurgeDeletes(bucket, _) => vec![bucket],
             Self::Touch { bucket, .. } | Self::Load { bucket, .. } | Self::Matching { bucket, .. } => vec![bucket],
         }
@@ -250,6 +253,7 @@ impl Commit {
                 let matched = if *purge { bucket.purge_matching(pattern)? } else { bucket.delete_matching(pattern)? };
                 Answer::Many { count: matched.count, last: matched.last_revision.get() }
             }
+            Self::Expiry(_) => unreachable!("nobody asks for markers of expiry"),
             Self::PurgeAll(bucket) => Answer::Through(find(bucket)?.purge_all()?.get()),
             Self::PurgeDeletes(bucket, age) => Answer::Dropped(find(bucket)?.purge_deletes(Duration::from_nanos(*age))?),
         })

@@ -122,6 +122,7 @@ impl World {
             Commit::Write(write) | Commit::Submit(write) => self.check_newest(&write.bucket, &write.key),
             Commit::Batch(writes) => writes.iter().try_for_each(|write| self.check_newest(&write.bucket, &write.key)),
             Commit::Touch { bucket, key, .. } => self.check_newest(bucket, key),
+            Commit::Expiry(places) => places.iter().try_for_each(|(bucket, key)| self.check_newest(bucket, key)),
             Commit::Load { bucket, values } => values.iter().try_for_each(|(key, _)| self.check_newest(bucket, key)),
         }
     }

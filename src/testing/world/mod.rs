@@ -180,6 +180,7 @@ impl World {
                 self.check_now_and_then()
             }
             Op::Step => Ok(self.store().step().map(|_| ())?),
+            Op::Sweep => self.sweep(),
             Op::Sync => self.sync(),
             Op::Reopen { clean, pause, jump } => self.reopen(*clean, *pause, *jump),
             op => unreachable!("{op:?} is a commit"),
@@ -200,6 +201,21 @@ impl World {
             }
             Disturbance::Reopen { clean } => self.reopen(clean, Wait::Span(Duration::ZERO), Jump::None),
         }
+    }
+
+    /// The markers of all that has expired.
+    fn sweep(&mut self) -> Checked {
+        let has_written = self.store().sweep()?;
+        let marked = self.oracle.sweep();
+        if !marked.is_empty() && !has_written {
+            return Err(Mismatch(format!("nothing was swept, where {marked:?} had expired")));
+        }
+        for (name, _) in &marked {
+            if let (Some(oracle), Some(bucket)) = (self.oracle.buckets.get(name), self.handles.get(name)) {
+                oracle.check_history(bucket, ">").map_err(|mismatch| mismatch.context("just swept"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Compares everything that the store shows.
@@ -294,7 +310,24 @@ impl World {
         for name in self.oracle.buckets.keys() {
             self.handles.insert(name.clone(), self.store().bucket(name)?);
         }
+        self.align_markers()?;
         self.check_now_and_then().map_err(|mismatch| mismatch.context("after the reopen"))
+    }
+
+    /// Nobody is told the revisions of markers: after a gap they go on where the bucket says.
+    fn align_markers(&mut self) -> Checked {
+        for (name, handle) in &self.handles {
+            let Some(oracle) = self.oracle.buckets.get_mut(name).filter(|oracle| oracle.gap_allowed) else { continue };
+            let last = handle.status()?.last_revision.get();
+            if last < oracle.last_revision {
+                return Err(Mismatch(format!("bucket {name} went back from revision {} to {last}", oracle.last_revision)));
+            }
+            if oracle.config.marker_lifetime().is_some() {
+                oracle.last_revision = last;
+                oracle.gap_allowed = false;
+            }
+        }
+        Ok(())
     }
 
     /// Store time after an open: what it was, and what the wall clock says has passed, but never less than nothing. Where the wall clock was

@@ -1,11 +1,11 @@
 //! Scenarios 83-94: limits of time, of buckets and of entries.
 //!
-//! Not here yet, because nothing can be watched and expiry leaves no markers: the watcher of 84, the event of 89, that there is no second
-//! one in 92, and 93. Number 94 is a matter of types: see the documentation of `Bucket::delete`.
+//! What a watcher is told of it comes with the watch: here are the revisions and markers that it is told of. Number 94 is a matter of types:
+//! see the documentation of `Bucket::delete`.
 
 use std::time::Duration;
 
-use annals::{BucketConfig, ErrorKind, KeysOptions, PutOptions};
+use annals::{BucketConfig, ErrorKind, KeysOptions, Operation, PutOptions, Reason};
 
 use crate::fixture::{Refused, ms, on_each_store, refused, ttl};
 
@@ -109,6 +109,19 @@ fn conformance_089_a_created_key_is_gone_after_its_time_to_live() {
 }
 
 #[test]
+fn conformance_089_where_there_are_markers_it_leaves_one_with_a_new_revision() {
+    on_each_store(|store| {
+        let bucket = store.bucket(BucketConfig::new("b").limit_markers(ms(60_000)));
+        bucket.create_with("k", "value", ttl(1000));
+        store.pass(ms(1500));
+        store.sweep();
+        let marker = bucket.entry("k").unwrap();
+        assert_eq!((marker.operation(), marker.reason(), marker.revision().get()), (Operation::Purge, Reason::Expired, 2));
+        assert_eq!((bucket.get("k"), bucket.last()), (None, 2));
+    });
+}
+
+#[test]
 fn conformance_090_a_time_to_live_below_1_ms_is_refused() {
     on_each_store(|store| {
         let bucket = store.depth(1);
@@ -157,5 +170,33 @@ fn conformance_092_a_purge_marker_goes_after_its_time_to_live() {
         assert_eq!(bucket.refusal(|bucket| bucket.update("k", "new", 2.into())), refused(ErrorKind::WrongRevision, 0));
         assert_eq!(bucket.create("k", "new"), 3);
         assert_eq!(bucket.history("k"), "PUT 3");
+    });
+}
+
+#[test]
+fn conformance_092_it_leaves_no_second_marker() {
+    on_each_store(|store| {
+        let bucket = store.bucket(BucketConfig::new("b").history(5).limit_markers(ms(60_000)));
+        bucket.put("k", "value");
+        assert_eq!(bucket.purge_with("k", ttl(1000)), 2);
+        store.pass(ms(2000));
+        store.sweep();
+        assert_eq!((bucket.history("k").as_str(), bucket.last()), ("", 2));
+        assert_eq!(bucket.create("k", "new"), 3);
+    });
+}
+
+#[test]
+fn conformance_093_a_key_may_be_created_over_the_marker_of_its_expiry() {
+    on_each_store(|store| {
+        let bucket = store.bucket(BucketConfig::new("b").history(5).limit_markers(ms(2000)));
+        bucket.create_with("k", "lease", ttl(1000));
+        store.pass(ms(1000));
+        store.sweep();
+        assert_eq!(bucket.create("k", "new"), 3);
+        assert_eq!(bucket.history("k"), "PURGE 2, PUT 3");
+        store.pass(ms(2000));
+        store.sweep();
+        assert_eq!((bucket.history("k").as_str(), bucket.last()), ("PUT 3", 3));
     });
 }

@@ -4,6 +4,7 @@ mod batches;
 mod bulk;
 mod config;
 mod expiry;
+mod markers;
 mod past;
 mod refusals;
 mod size;
