@@ -309,6 +309,12 @@ impl Entry {
         Self { value_len, ..Self::new(key, meta, Value::empty()) }
     }
 
+    /// The same without the bytes of its value.
+    #[must_use]
+    pub(crate) fn stripped(self) -> Self {
+        Self { value: Value::empty(), ..self }
+    }
+
     /// Notes what the key's newest revision had been; [`Revision::NONE`] = it had none.
     #[must_use]
     pub(crate) fn with_previous(self, previous: Revision) -> Self {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::BucketConfig;
-use crate::engine::{ChangeScan, Moment, Scan, Span, StoreMoment, Wanted, Which};
+use crate::engine::{ChangeScan, Filters, Moment, Scan, Span, StoreMoment, Wanted};
 use crate::entry::{Entry, Operation, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::check_key;
@@ -237,7 +237,7 @@ impl BucketSnapshot {
     /// # Errors
     /// `Compacted`.
     pub fn changes_since(&self, revision: Revision) -> Result<Changes> {
-        ChangeScan::new(self.moment.clone(), revision, Vec::new(), Which::Retained).map(Changes::new)
+        ChangeScan::since(self.moment.clone(), revision, Filters::default()).map(Changes::new)
     }
 
     /// As [`Bucket::range`](crate::Bucket::range).
@@ -262,7 +262,7 @@ impl BucketSnapshot {
     /// `InvalidKey` for a bad pattern.
     pub fn keys_with(&self, options: KeysOptions) -> Result<Keys> {
         let filters = options.filters.iter().map(|pattern| Pattern::parse(pattern)).collect::<Result<_>>()?;
-        let wanted = Wanted { filters, markers: options.markers };
+        let wanted = Wanted { filters: Filters::new(filters), markers: options.markers };
         Ok(Keys::new(Scan::matching(self.moment.clone(), wanted)))
     }
 }

@@ -48,7 +48,7 @@ mod tail;
 mod write;
 
 pub(crate) use bulk::Swept;
-pub(crate) use read::{ChangeScan, Counts, EntryScan, Estimate, Item, Moment, Reader, Scan, Span, StoreMoment, Wanted, Which};
+pub(crate) use read::{ChangeScan, Counts, EntryScan, Estimate, Filters, Item, Moment, Reader, Scan, Span, StoreMoment, Wanted};
 pub(crate) use request::{Condition, OpFields};
 pub(crate) use settings::Settings;
 pub(crate) use write::{Submitted, WriteOptions};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Memtable;
 use super::arena::At;
 use super::cursor::CursorEntry;
+use super::entries::Stored;
 use crate::number::{BucketId, CommitNumber, Revision};
 
 /// A walk by commit. Dropped entries, which have no revision of their own, are left out.
@@ -23,12 +24,7 @@ pub(crate) struct Changes {
 impl Changes {
     /// Before the first visible entry.
     pub(crate) fn new(memtable: Arc<Memtable>, bucket: BucketId, visible: CommitNumber) -> Self {
-        let mut end = memtable.arrivals.len();
-        let commit = |index: usize| memtable.entries.entry(memtable.arrivals.get(index).1).map(super::entries::Stored::commit);
-        // What is not visible yet is seldom more than one group.
-        while end > 0 && commit(end - 1).is_some_and(|commit| commit > visible) {
-            end -= 1;
-        }
+        let end = visible_len(&memtable, visible);
         Self { memtable, bucket, next: 0, end, current: None }
     }
 
@@ -66,12 +62,40 @@ impl Changes {
         Some(CursorEntry::new(self.memtable.entries.key(key), entry))
     }
 
-    /// The revision of an entry that the walk is about.
     fn revision(&self, key: At, entry: At) -> Option<Revision> {
-        if self.memtable.entries.key(key).bucket() != self.bucket {
-            return None;
-        }
-        let meta = self.memtable.entries.entry(entry)?.meta();
-        (!meta.flags.is_dropped()).then_some(meta.revision)
+        revision_in(&self.memtable, self.bucket, (key, entry))
     }
+}
+
+/// The lowest revision of the bucket that is not visible.
+pub(super) fn first_hidden(memtable: &Memtable, bucket: BucketId, visible: CommitNumber) -> Option<Revision> {
+    let hidden = visible_len(memtable, visible)..memtable.arrivals.len();
+    hidden.filter_map(|index| revision_in(memtable, bucket, memtable.arrivals.get(index))).next()
+}
+
+/// How many arrivals are visible; they came in the order of their commits.
+fn visible_len(memtable: &Memtable, visible: CommitNumber) -> usize {
+    let is_visible = |index: usize| {
+        let commit = memtable.entries.entry(memtable.arrivals.get(index).1).map(Stored::commit);
+        commit.is_some_and(|commit| commit <= visible)
+    };
+    let (mut low, mut high) = (0, memtable.arrivals.len());
+    // Almost always all of them are.
+    if high == 0 || is_visible(high - 1) {
+        return high;
+    }
+    while low < high {
+        let middle = low.midpoint(high);
+        (low, high) = if is_visible(middle) { (middle + 1, high) } else { (low, middle) };
+    }
+    low
+}
+
+/// The revision of an entry, if it is one of the bucket that has a revision of its own.
+fn revision_in(memtable: &Memtable, bucket: BucketId, (key, entry): (At, At)) -> Option<Revision> {
+    if memtable.entries.key(key).bucket() != bucket {
+        return None;
+    }
+    let meta = memtable.entries.entry(entry)?.meta();
+    (!meta.flags.is_dropped()).then_some(meta.revision)
 }

@@ -45,7 +45,7 @@ use self::slots::Slots;
 use self::sorted::Sorted;
 use crate::entry::{Meta, Value};
 use crate::env::sync::{AtomicU64, Ordering};
-use crate::number::{BucketId, CommitNumber};
+use crate::number::{BucketId, CommitNumber, Revision};
 
 /// One generation.
 pub(crate) struct Memtable {
@@ -173,6 +173,11 @@ impl Memtable {
             }
             at = self.entries.born_before(at);
         }
+    }
+
+    /// The lowest revision of the bucket that was put in with a commit above `visible`.
+    pub(crate) fn first_revision_above(&self, bucket: BucketId, visible: CommitNumber) -> Option<Revision> {
+        changes::first_hidden(self, bucket, visible)
     }
 
     fn find(&self, bucket: BucketId, key: &[u8], hash: u64) -> Option<At> {

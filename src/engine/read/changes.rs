@@ -1,240 +1,258 @@
 //! What changed after a revision, in the order in which it did: for whoever resumes, falls behind, or wants a list.
 //!
 //! A scan walks by revision ([`Changes`]) over one moment, so it is complete and has no duplicate; it keeps one entry at a time, however
-//! much there is. Whether an entry counts is decided as for every other read: almost always it is its key's newest and nothing has to be
-//! judged; else all entries of the key are.
+//! much there is. Whether an entry counts is a matter of [`verdict`](super::verdict). Where few keys are asked for, or the newest entries
+//! of not too many, these are looked up first, listed, and sorted: a list of at most 64 Ki keys and revisions, without values.
 //!
 //! A key that was removed while nothing was written, by expiry or `purge_deletes`, leaves no change: who knew an older value of it would
 //! keep that. So a scan from below such a removal fails with `Compacted`: at once where the bucket's floor says so, as its last item where
 //! what was removed is still there to be met (E8). From revision 0 on nothing is older, and nothing is missed.
 
-use super::{Moment, Reader, stored_key};
-use crate::engine::newest::newest_stored;
-use crate::entry::{Entry, Flags, Meta};
+use super::verdict::{Listed, Verdict, Which, list_key, verdict};
+use super::{Filters, Moment, Scan, Wanted, stored_key};
+use crate::entry::{Entry, Flags};
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{Change, Changes, Merge};
 use crate::number::Revision;
-use crate::retention::{Judge, Sight};
-use crate::subject::Pattern;
 
-/// Which entries of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
-    /// All that are retained.
-    Retained,
-    /// The newest, if it counts.
-    Newest,
-}
+/// Up to so many entries, with so many bytes of keys, are listed by key and sorted rather than met on a walk: 64 Ki, 8 MiB.
+const LISTED_MAX: usize = 64 << 10;
+const LISTED_BYTES_MAX: usize = 8 << 20;
+/// Looking up a key takes about as long as so many steps of a walk.
+const STEPS_PER_LOOKUP: u64 = 32;
 
 /// A walk over what changed; owns what it needs.
 #[derive(Debug)]
 pub(crate) struct ChangeScan {
     moment: Moment,
-    filters: Vec<Pattern>,
+    filters: Filters,
     which: Which,
     values: bool,
-    changes: Changes,
+    source: Source,
     /// To judge entries that are not their key's newest; made when the first one comes.
     merge: Option<Merge>,
-    /// A removal that leaves no change matters: whoever asks knew something before.
-    is_resumed: bool,
     after: Revision,
-    purged: Option<Revision>,
     /// Every revision up to this one has been looked at.
     seen: Revision,
     /// The same, but for a commit that has begun and may go on.
     whole: Revision,
     /// When the commit was made that the entry looked at last said goes on.
     continued: Option<u64>,
-    missing: Option<(Revision, Revision)>,
+    missing: Missing,
+}
+
+/// First and last of the revisions that are not delivered and may have been of a wanted key.
+pub(crate) type Missing = Option<(Revision, Revision)>;
+
+/// Where entries come from.
+#[derive(Debug)]
+enum Source {
+    /// All of the bucket, one after the other.
+    Walk(Changes),
+    /// Those that are known to count, in order.
+    List(std::vec::IntoIter<Listed>),
 }
 
 /// One change that counts.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) entry: Entry,
-    /// First and last of the revisions that are not delivered before it and may have been of a wanted key.
-    pub(crate) missing: Option<(Revision, Revision)>,
-}
-
-/// What is to be said of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Counts,
-    /// It does not count, and a newer change of its key is, or will be, delivered.
-    Superseded,
-    /// It was its key's newest, and nothing will tell that it is gone.
-    Gone,
+    /// What is missing since the delivery before.
+    pub(crate) missing: Missing,
 }
 
 impl ChangeScan {
-    /// The changes after `after` of keys that any of `filters` matches; of all, if there is none.
-    pub(crate) fn new(moment: Moment, after: Revision, filters: Vec<Pattern>, which: Which) -> Result<Self> {
+    /// All retained changes after `after` of the keys that `filters` ask for.
+    ///
+    /// # Errors
+    /// `Compacted` if it is known already that some are missing.
+    pub(crate) fn since(moment: Moment, after: Revision, filters: Filters) -> Result<Self> {
         let state = moment.state();
-        let purged = Some(state.floor).filter(|floor| *floor > Revision::NONE && after <= *floor);
-        let is_resumed = after > Revision::NONE;
         let from = after.max(state.floor);
-        let is_compacted = is_resumed && from < state.watch_floor;
-        let changes = moment.view.changes(state.id, moment.visible, if is_compacted { state.watch_floor } else { from });
-        let mut scan = Self {
-            moment,
-            filters,
-            which,
-            values: true,
-            changes,
-            merge: None,
-            is_resumed,
-            after,
-            purged,
-            seen: from,
-            whole: from,
-            continued: None,
-            missing: None,
+        if after > Revision::NONE && from < state.watch_floor {
+            return Err(Self::walk(moment, after, filters, Which::Retained).compacted(Revision::NONE));
+        }
+        let steps = moment.last_revision.0.saturating_sub(from.0);
+        let keys = filters.exact().filter(|keys| keys.len() as u64 <= (steps / STEPS_PER_LOOKUP).max(1));
+        let Some(keys) = keys else { return Ok(Self::walk(moment, after, filters, Which::Retained)) };
+        let (mut listed, mut missing) = (Vec::new(), None);
+        for key in keys {
+            let gone = list_key(&moment.reader(), key.as_bytes(), from, &mut listed, &mut missing)?;
+            if let Some(gone) = gone.filter(|_| after > Revision::NONE) {
+                return Err(Self::walk(moment, after, filters, Which::Retained).compacted(gone));
+            }
+            if listed.len() > LISTED_MAX {
+                return Ok(Self::walk(moment, after, filters, Which::Retained));
+            }
+        }
+        Ok(Self { missing, ..Self::list(moment, after, filters, Which::Retained, listed) })
+    }
+
+    /// The newest entry of each key that `filters` ask for, markers included, in the order of revisions.
+    pub(crate) fn initial(moment: Moment, filters: Filters) -> Result<Self> {
+        Self::newest(moment, filters, LISTED_MAX)
+    }
+
+    /// The same; `listed_max` is how many may be listed.
+    fn newest(moment: Moment, filters: Filters, listed_max: usize) -> Result<Self> {
+        let (mut listed, mut bytes, mut fits) = (Vec::new(), 0, true);
+        let mut add = |revision: Revision, key: &[u8]| {
+            bytes += key.len();
+            listed.push(Listed { revision, key: key.into() });
+            listed.len() <= listed_max && bytes <= LISTED_BYTES_MAX
         };
-        if is_compacted { Err(scan.compacted(Revision::NONE)) } else { Ok(scan) }
+        if let Some(keys) = filters.exact() {
+            for key in keys.into_iter().map(str::as_bytes) {
+                let found = moment.reader().entry(key)?;
+                fits = fits && found.is_none_or(|entry| add(entry.revision(), key));
+            }
+        } else {
+            let mut scan = Scan::matching(moment.clone(), Wanted { filters: filters.clone(), markers: true });
+            while fits && let Some(found) = scan.next_with(|item| Ok(add(item.lent.meta.revision, item.key.as_bytes()))) {
+                fits = found?;
+            }
+        }
+        let after = Revision::NONE;
+        Ok(match fits {
+            true => Self::list(moment, after, filters, Which::Newest, listed),
+            false => Self::walk(moment, after, filters, Which::Newest),
+        })
+    }
+
+    fn walk(moment: Moment, after: Revision, filters: Filters, which: Which) -> Self {
+        let from = after.max(moment.state.floor);
+        let changes = moment.view.changes(moment.state.id, moment.visible, from);
+        Self::new(moment, after, filters, which, Source::Walk(changes))
+    }
+
+    fn list(moment: Moment, after: Revision, filters: Filters, which: Which, mut listed: Vec<Listed>) -> Self {
+        listed.sort_unstable();
+        Self::new(moment, after, filters, which, Source::List(listed.into_iter()))
+    }
+
+    fn new(moment: Moment, after: Revision, filters: Filters, which: Which, source: Source) -> Self {
+        let from = after.max(moment.state.floor);
+        let (values, merge, continued, missing) = (true, None, None, None);
+        Self { moment, filters, which, values, source, merge, after, seen: from, whole: from, continued, missing }
     }
 
     /// The same without values: entries tell their lengths.
     #[must_use]
-    pub(crate) const fn without_values(mut self) -> Self {
-        self.values = false;
-        self
+    pub(crate) fn without_values(self) -> Self {
+        Self { values: false, ..self }
     }
 
     /// The revision up to which the whole bucket was purged, if that was not before `after`.
-    pub(crate) const fn purged(&self) -> Option<Revision> {
-        self.purged
+    pub(crate) fn purged(&self) -> Option<Revision> {
+        Some(self.moment.state.floor).filter(|floor| *floor > Revision::NONE && self.after <= *floor)
     }
 
-    /// Everything up to this revision has been delivered or need not be, and no commit is cut by it. After the last delivery this is the
-    /// bucket's last revision.
-    pub(crate) fn whole(&self) -> Revision {
+    /// Everything up to this revision has been delivered or need not be, and no commit is cut by it. Once there is no further delivery,
+    /// this is the bucket's last revision.
+    pub(crate) const fn whole(&self) -> Revision {
         self.whole
+    }
+
+    /// What is missing behind the last delivery.
+    pub(crate) const fn take_missing(&mut self) -> Missing {
+        self.missing.take()
     }
 
     /// The next change that counts.
     pub(crate) fn next(&mut self) -> Result<Option<Delivery>> {
-        while self.changes.advance()? {
-            let Some(change) = self.changes.entry() else { break };
+        let entry = match &mut self.source {
+            Source::List(list) => match list.next() {
+                Some(listed) => Some(self.look_up(&listed)?),
+                None => None,
+            },
+            Source::Walk(_) => self.step()?,
+        };
+        if entry.is_none() {
+            // What lies behind the last entry is gone, and the floors have told whether that matters.
+            let last = self.moment.last_revision.max(self.seen);
+            if matches!(self.source, Source::Walk(_)) {
+                miss(&mut self.missing, self.seen, last);
+            }
+            (self.seen, self.whole, self.continued) = (last, last, None);
+        }
+        Ok(entry.map(|entry| Delivery { entry, missing: self.missing.take() }))
+    }
+
+    fn look_up(&self, listed: &Listed) -> Result<Entry> {
+        let reader = self.moment.reader();
+        let found = match self.which {
+            Which::Newest => reader.entry(&listed.key)?,
+            Which::Retained => reader.entry_at(&listed.key, listed.revision)?,
+        };
+        let entry = found.filter(|entry| entry.revision() == listed.revision);
+        let entry = entry.ok_or_else(|| {
+            let key = listed.key.escape_ascii();
+            Error::new(ErrorKind::Corrupt, format!("revision {} of key {key} was found, and then it was not", listed.revision))
+        })?;
+        Ok(if self.values { entry } else { entry.stripped() })
+    }
+
+    /// To the next entry of a walk that counts.
+    fn step(&mut self) -> Result<Option<Entry>> {
+        let Self { moment, filters, source: Source::Walk(changes), merge, .. } = self else { return Ok(None) };
+        let reader = moment.reader();
+        while changes.advance()? {
+            let Some(change) = changes.entry() else { break };
             let meta = *change.meta();
-            if let Some(before) = meta.revision.0.checked_sub(1).map(Revision).filter(|before| *before > self.seen) {
-                miss(&mut self.missing, self.seen, before);
+            miss(&mut self.missing, self.seen, Revision(meta.revision.0.saturating_sub(1)));
+            if self.continued != Some(meta.created) {
+                // What lacks its end has ended before this one.
+                self.whole = Revision(meta.revision.0.saturating_sub(1));
             }
-            self.pass(&meta);
-            let Some(change) = self.changes.entry().filter(|change| self.is_wanted(change.key())) else { continue };
-            match verdict(&self.moment.reader(), &mut self.merge, &change, self.which)? {
-                Verdict::Counts => {
-                    let entry = entry_of(&change, self.values)?;
-                    return Ok(Some(Delivery { entry, missing: self.missing.take() }));
+            self.seen = meta.revision;
+            self.continued = meta.flags.has(Flags::CONTINUES).then_some(meta.created);
+            if self.continued.is_none() {
+                self.whole = meta.revision;
+            }
+            if !filters.matches(change.key()) {
+                continue;
+            }
+            match verdict(&reader, merge, &change, self.which)? {
+                Verdict::Counts => return entry_of(&change, self.values).map(Some),
+                Verdict::Gone if self.after > Revision::NONE => return Err(self.compacted(meta.revision)),
+                Verdict::Superseded | Verdict::Gone => {
+                    miss(&mut self.missing, Revision(meta.revision.0.saturating_sub(1)), meta.revision);
                 }
-                Verdict::Gone if self.is_resumed => return Err(self.compacted(meta.revision)),
-                Verdict::Superseded | Verdict::Gone => miss(&mut self.missing, Revision(meta.revision.0 - 1), meta.revision),
             }
         }
-        // What is not there any more was not newest of its key, or the floors name it.
-        let state = self.moment.state();
-        let last = self.seen.max(state.watch_floor);
-        if self.seen < last {
-            miss(&mut self.missing, self.seen, last);
-        }
-        (self.seen, self.whole, self.continued) = (last, last, None);
         Ok(None)
-    }
-
-    /// What may be missing behind the last delivery.
-    pub(crate) fn take_missing(&mut self) -> Option<(Revision, Revision)> {
-        self.missing.take()
-    }
-
-    /// Takes note of an entry, whoever's it is.
-    fn pass(&mut self, meta: &Meta) {
-        if self.continued != Some(meta.created) {
-            // What was cut short by a removal has ended before this one.
-            self.whole = Revision(meta.revision.0 - 1);
-        }
-        self.seen = meta.revision;
-        if meta.flags.has(Flags::CONTINUES) {
-            self.continued = Some(meta.created);
-        } else {
-            self.continued = None;
-            self.whole = meta.revision;
-        }
-    }
-
-    fn is_wanted(&self, key: &[u8]) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|filter| filter.matches(key))
     }
 
     /// The end of a walk that is not complete because of `first`, or of what the bucket's floor names: from where on nothing is missing.
     #[cold]
     fn compacted(&mut self, first: Revision) -> Error {
-        let mut floor = first.max(self.moment.state().watch_floor);
-        loop {
-            match self.changes.advance() {
-                Ok(true) => {}
-                Ok(false) => return compacted(self.after, floor),
-                Err(error) => return error,
-            }
-            let Some(change) = self.changes.entry() else { continue };
-            match verdict(&self.moment.reader(), &mut self.merge, &change, Which::Newest) {
-                Ok(Verdict::Gone) => floor = floor.max(change.meta().revision),
-                Ok(_) => {}
-                Err(error) => return error,
+        match self.highest_gone() {
+            Ok(highest) => compacted(self.after, highest.max(first).max(self.moment.state.watch_floor)),
+            Err(error) => error,
+        }
+    }
+
+    /// Of what is left of the walk, whatever was asked for.
+    fn highest_gone(&mut self) -> Result<Revision> {
+        let Self { moment, source: Source::Walk(changes), merge, .. } = self else { return Ok(Revision::NONE) };
+        let reader = moment.reader();
+        let mut highest = Revision::NONE;
+        while changes.advance()? {
+            let Some(change) = changes.entry() else { break };
+            if verdict(&reader, merge, &change, Which::Newest)? == Verdict::Gone {
+                highest = change.meta().revision;
             }
         }
+        Ok(highest)
     }
 }
 
-/// Widens what is missing by the revisions after `after` up to `last`.
-fn miss(missing: &mut Option<(Revision, Revision)>, after: Revision, last: Revision) {
-    let from = missing.map_or(Revision(after.0 + 1), |(from, _)| from);
-    *missing = Some((from, last));
-}
-
-fn verdict(reader: &Reader<'_>, merge: &mut Option<Merge>, change: &Change<'_>, which: Which) -> Result<Verdict> {
-    let rules = reader.rules();
-    let (key, meta) = (change.key(), change.meta());
-    let hash = reader.hash(key);
-    let newest = newest_stored(reader.view, reader.visible, reader.state, key, hash)?;
-    match newest.filter(|newest| !newest.flags.is_dropped()) {
-        Some(newest) if newest.revision == meta.revision => {
-            let counts = rules.is_plain(&newest) || Judge::new(&rules).see(&newest) == Sight::Visible;
-            let is_silent = rules.expires_silently(&newest);
-            return Ok(if counts {
-                Verdict::Counts
-            } else if is_silent {
-                Verdict::Gone
-            } else {
-                Verdict::Superseded
-            });
-        }
-        Some(_) if which == Which::Newest || rules.depth == 1 => return Ok(Verdict::Superseded),
-        _ => {}
+/// Adds the revisions after `after` up to `last`, if there are any, to what is missing.
+pub(super) fn miss(missing: &mut Missing, after: Revision, last: Revision) {
+    if after < last {
+        let (from, to) = missing.unwrap_or((Revision(after.0.saturating_add(1)), last));
+        *missing = Some((from.min(Revision(after.0.saturating_add(1))), to.max(last)));
     }
-    let merge = merge.get_or_insert_with(|| reader.merge());
-    merge.seek_key(key, hash)?;
-    let mut judge = Judge::new(&rules);
-    let mut is_newest = true;
-    while let Some(entry) = merge.entry().filter(|entry| entry.key == key && entry.meta.revision >= meta.revision) {
-        let sight = judge.see(&entry.meta);
-        if !entry.meta.flags.is_dropped() {
-            if entry.meta.revision == meta.revision {
-                let is_out = which == Which::Newest && !is_newest;
-                return Ok(match sight {
-                    Sight::Visible if !is_out => Verdict::Counts,
-                    // Newest, and not there: only what drops a marker stands above it.
-                    Sight::Hidden | Sight::End if is_newest => Verdict::Gone,
-                    _ => Verdict::Superseded,
-                });
-            }
-            is_newest = false;
-            if sight == Sight::End {
-                break;
-            }
-        }
-        merge.next()?;
-    }
-    Ok(Verdict::Superseded)
 }
 
 fn entry_of(change: &Change<'_>, values: bool) -> Result<Entry> {

@@ -9,18 +9,21 @@
 //! asks for the time only in buckets where entries expire.
 //!
 //! [`point`]: the newest entry of a key; [`past`]: entries and values by revision; [`history`]; [`scan`]: ranges of keys, both ways;
-//! [`changes`]: entries in the order of revisions; [`count`]: what is retained.
+//! [`changes`]: entries in the order of revisions; [`verdict`]: which of them count; [`filters`]: which keys; [`count`]: what is retained.
 
 mod changes;
 mod count;
+mod filters;
 mod history;
 mod past;
 mod point;
 mod resume;
 mod scan;
+mod verdict;
 
-pub(crate) use changes::{ChangeScan, Which};
+pub(crate) use changes::ChangeScan;
 pub(crate) use count::{Counts, Estimate};
+pub(crate) use filters::Filters;
 pub(crate) use history::EntryScan;
 pub(crate) use scan::{Item, Scan, Span, Wanted};
 
@@ -97,9 +100,19 @@ impl Core {
         read(&Reader { view: &view, visible, state, now: 0, hasher: self.hasher, last_revision: None })
     }
 
-    /// The bucket as it is now, to keep.
+    /// The bucket as it is now, to keep; its last revision is exact.
     pub(super) fn moment(&self, id: BucketId) -> Result<Moment> {
-        self.store_moment()?.bucket(id).ok_or_else(|| self.bucket_gone())
+        loop {
+            let mut moment = self.store_moment()?.bucket(id).ok_or_else(|| self.bucket_gone())?;
+            // What is published but not visible yet lies in the active memtable of the view: if that was still the current one after the last
+            // revision was loaded.
+            if Arc::ptr_eq(&moment.view, &self.view.load()) {
+                let beyond = moment.view.active.first_revision_above(id, moment.visible);
+                let last = beyond.map_or(moment.last_revision, |beyond| moment.last_revision.min(Revision(beyond.0 - 1)));
+                moment.last_revision = last;
+                return Ok(moment);
+            }
+        }
     }
 
     /// The store as it is now, to keep.

@@ -3,12 +3,11 @@
 //! A scan reads as it is asked. Each end has cursors of its own, which are placed when that end is first used; they never turn round, and
 //! where they meet the scan ends. What is found is lent where it lies: the caller copies what it wants to keep.
 
-use super::{Moment, not_a_key, settle};
+use super::{Filters, Moment, not_a_key, settle};
 use crate::entry::Meta;
 use crate::error::Result;
 use crate::merge::{Backward, Lent, Merge};
 use crate::retention::{Judge, Rules, Sight};
-use crate::subject::Pattern;
 use crate::view::rules;
 
 /// Keys from `start` on and below `end`, as bytes; need not be keys.
@@ -38,8 +37,7 @@ impl Span {
 /// Which keys of a span.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
-    /// Those that any of these matches; all, if there is none.
-    pub(crate) filters: Vec<Pattern>,
+    pub(crate) filters: Filters,
     /// Also those whose newest entry is a marker.
     pub(crate) markers: bool,
 }
@@ -84,7 +82,7 @@ impl Scan {
 
     /// Over the keys that any of the filters of `wanted` can match.
     pub(crate) fn matching(moment: Moment, wanted: Wanted) -> Self {
-        let span = Span::prefix(common_prefix(&wanted.filters));
+        let span = Span::prefix(wanted.filters.common_prefix());
         Self::new(moment, span, wanted)
     }
 
@@ -174,7 +172,7 @@ impl Front {
             }
             self.key.clear();
             self.key.extend_from_slice(key);
-            if !wanted.matches(&self.key) {
+            if !wanted.filters.matches(&self.key) {
                 continue;
             }
             let newest = self.merge.entry().map(|entry| entry.meta);
@@ -203,7 +201,7 @@ impl Back {
             if key < start || key <= given {
                 return Ok(false);
             }
-            if !wanted.matches(key) {
+            if !wanted.filters.matches(key) {
                 continue;
             }
             let metas = self.merge.metas();
@@ -215,13 +213,6 @@ impl Back {
             }
         }
         Ok(false)
-    }
-}
-
-impl Wanted {
-    #[inline]
-    fn matches(&self, key: &[u8]) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|filter| filter.matches(key))
     }
 }
 
@@ -242,14 +233,4 @@ fn newest_of(metas: &[Meta], rules: &Rules<'_>) -> Option<usize> {
 fn item(lent: Lent<'_>) -> Result<Item<'_>> {
     let key = std::str::from_utf8(lent.key).map_err(|_| not_a_key(lent.key))?;
     Ok(Item { key, lent })
-}
-
-/// The bytes with which every match of every filter begins.
-fn common_prefix(filters: &[Pattern]) -> &[u8] {
-    let mut prefixes = filters.iter().map(Pattern::literal_prefix);
-    let Some(first) = prefixes.next() else { return &[] };
-    prefixes.fold(first, |common, prefix| {
-        let len = common.iter().zip(prefix).take_while(|(a, b)| a == b).count();
-        &common[..len]
-    })
 }
