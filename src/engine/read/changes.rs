@@ -268,3 +268,6 @@ fn compacted(after: Revision, floor: Revision) -> Error {
     );
     Error::new(ErrorKind::Compacted, message).with_floor(floor)
 }
+
+#[cfg(test)]
+mod tests;
