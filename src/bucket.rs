@@ -253,7 +253,8 @@ impl Bucket {
     ///
     /// Revisions are consecutive, so those that are left out were superseded by one of the same key that comes later. Whoever had the state
     /// as of `revision` and takes over what is yielded has the state of now: keys that expire by themselves without a change being
-    /// written, which is so in every bucket, are the exception, and so each entry carries its deadline.
+    /// written, which is so in every bucket without [`limit_markers`](crate::BucketConfig::limit_markers), are the exception, and so each
+    /// entry carries its deadline.
     ///
     /// Reads as it is iterated, in bounded memory: entries in the order in which they were written are found without a search, but lie
     /// in files by key, so that each may cost a page that is not in memory.

@@ -67,9 +67,12 @@ pub(crate) fn judge(
 fn judge_section(part: &Part, section: &SectionInfo, state: &BucketState, is_oldest: bool, now: u64) -> Result<Dead> {
     let by_floor = share(section.first_revision.0, section.last_revision.0, state.floor.0);
     // Where expiry commits markers, what has expired stays until it was swept.
-    let is_silent = state.spec.marker_ttl == 0;
+    let swept = (state.spec.marker_ttl > 0).then_some(state.cursor);
     let by_age = match now.checked_sub(state.spec.max_age) {
-        Some(through) if is_silent && state.spec.max_age > 0 => share(section.first_created, section.last_created, through),
+        Some(through) if state.spec.max_age > 0 => {
+            let by_sweep = swept.map_or(1.0, |(_, through)| share(section.first_revision.0, section.last_revision.0, through.0));
+            share(section.first_created, section.last_created, through).min(by_sweep)
+        }
         _ => 0.0,
     };
     let mut garbage = (section.bytes as f64 * f64::max(by_floor, by_age)) as u64;
@@ -79,8 +82,8 @@ fn judge_section(part: &Part, section: &SectionInfo, state: &BucketState, is_old
     if by_age >= 1.0 {
         return Ok(Dead::All { is_told: true });
     }
-    if is_silent && is_oldest {
-        let expired = part.segment.expired(section.bucket, now)?;
+    if is_oldest {
+        let expired = part.segment.expired(section.bucket, swept.map_or(now, |(deadline, _)| deadline.min(now)))?;
         if expired.entries == section.entries {
             return Ok(Dead::All { is_told: true });
         }

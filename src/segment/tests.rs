@@ -7,6 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::changes::Changes;
+use super::deadlines::Expiring;
 use super::reader::Found;
 use super::{Builder, Cursor, Expected, Identity, Segment, Summary};
 use crate::entry::{Flags, Meta};
@@ -65,6 +66,7 @@ fn check_reads(segment: &Arc<Segment>, model: &Model) -> Result<()> {
     }
     assert!(newest(segment, u64::MAX, b"k")?.is_none());
     check_changes(segment, model)?;
+    check_expiring(segment, model)?;
     Ok(())
 }
 
@@ -120,6 +122,28 @@ fn check_changes(segment: &Arc<Segment>, model: &Model) -> Result<()> {
                 assert_eq!((found.key, found.meta, found.value), (&*expected.0, expected.1, &*expected.2));
             }
             assert!(!changes.advance()?);
+        }
+    }
+    Ok(())
+}
+
+/// The entries that have deadlines, in the order of these.
+fn check_expiring(segment: &Arc<Segment>, model: &Model) -> Result<()> {
+    for (bucket, entries) in model {
+        let mut deadlines: Vec<_> = entries.iter().map(|entry| (entry.1.deadline, entry.1.revision)).collect();
+        deadlines.retain(|(deadline, _)| *deadline > 0);
+        deadlines.sort_unstable();
+        let middle = deadlines.get(deadlines.len() / 2).map_or(7, |(deadline, _)| *deadline);
+        for after in [0, middle, middle.saturating_sub(1), u64::MAX] {
+            let mut walk = Expiring::new(Arc::clone(segment), BucketId(*bucket), after)?;
+            let mut found = Vec::new();
+            while walk.advance()? {
+                let entry = walk.entry().expect("it was just found");
+                found.push((entry.meta.deadline, entry.meta.revision));
+            }
+            assert!(found.is_sorted_by_key(|(deadline, _)| *deadline));
+            found.sort_unstable();
+            assert_eq!(found, deadlines[deadlines.partition_point(|(deadline, _)| *deadline <= after)..]);
         }
     }
     Ok(())

@@ -106,6 +106,37 @@ fn what_expires_gives_its_space_back_while_others_are_written_and_when_nobody_wr
     assert_eq!(bench.store.status().unwrap().segments, 0, "nothing is left of what has expired");
 }
 
+/// With markers it takes a sweep first: what has expired stays until its marker is there, and the markers go when their time has come.
+#[test]
+fn what_has_expired_and_left_markers_gives_its_space_back_once_it_is_swept() {
+    for age in [None, Some(Duration::from_secs(60))] {
+        let bench = Bench::new();
+        let config = BucketConfig::new("b").max_age(age).limit_markers(Duration::from_secs(60));
+        let bucket = bench.store.create_bucket(config).unwrap();
+        let options = PutOptions::new().ttl(if age.is_some() { None } else { Some(Duration::from_secs(60)) });
+        for number in 0..KEYS {
+            bucket.put_with(key(number), [7; 80], options).unwrap();
+        }
+        bench.settle();
+        bench.store.flush().unwrap();
+        let before = bench.bytes();
+        bench.clock.advance(Duration::from_secs(60));
+        bench.settle();
+        assert!(bench.bytes() >= before, "nothing goes without its marker");
+        bench.store.sweep().unwrap();
+        assert_eq!(bucket.estimate().unwrap().last_revision.get(), 2 * KEYS);
+        bench.store.flush().unwrap();
+        bench.settle();
+        let swept = bench.bytes();
+        assert!(swept < before / 2, "{before} bytes became {swept}");
+        bench.clock.advance(Duration::from_secs(60));
+        bench.store.sweep().unwrap();
+        bench.store.flush().unwrap();
+        bench.settle();
+        assert!(bench.bytes() < before / 20, "{before} bytes became {}", bench.bytes());
+    }
+}
+
 #[test]
 fn an_age_limit_gives_space_back_unread() {
     let bench = Bench::new();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use annals::{BucketConfig, ErrorKind, KeysOptions, Operation, Options, PutOptions, Reason, Revision};
+use annals::{BucketConfig, ErrorKind, KeysOptions, Operation, Options, PutOptions, Reason, Revision, Store};
 
 use crate::fixture::{Fixture, Probe, ms, on_each_store, on_every_schedule, refused, ttl};
 
@@ -208,7 +208,7 @@ fn downtime_counts_and_the_markers_come_after_the_next_open() {
             bucket.put("aged", "value");
             bucket.put_with("leased", "value", ttl(1000));
             store.reopen_after(close, || store.clock().advance(ms(60_000)));
-            bucket.assert_nothing_at("aged");
+            assert_eq!((bucket.get("aged"), bucket.keys().as_str()), (None, ""));
             store.sweep();
             assert_eq!(bucket.order(">"), "leased3 aged4");
             assert_swept(store);
@@ -424,6 +424,42 @@ fn whoever_writes_and_sweeps_at_once_no_key_gets_two_markers_for_one_life() {
         assert!(entries.windows(2).all(follows), "{entries:?}");
     }
     assert!(expired >= keys.len());
+}
+
+#[test]
+fn whoever_resumes_is_told_of_what_has_expired_by_its_marker() {
+    on_every_schedule(4, |store| {
+        let bucket = store.bucket(marked().limit_markers(ms(5_000)));
+        bucket.handle().put("other", "value").unwrap();
+        bucket.put_with("k", "value", ttl(1000));
+        store.pass(ms(1000));
+        // It is to come.
+        assert_eq!(bucket.changes(1), Ok(String::new()));
+        store.sweep();
+        for since in 1..=2 {
+            assert_eq!(bucket.changes(since), Ok("PURGE k 3".to_owned()));
+        }
+        // When the marker has gone as well, nothing tells of it.
+        store.pass(ms(5_000));
+        assert_eq!((bucket.changes(2), bucket.changes(3)), (Err(3), Ok(String::new())));
+    });
+}
+
+/// The store's own thread does it, by the clock of the machine.
+#[test]
+fn markers_come_by_themselves() {
+    let store = Store::in_memory().unwrap();
+    let config = BucketConfig::new("b").limit_markers(Duration::from_secs(3600));
+    let bucket = store.create_bucket(config.clone().limit_markers(None)).unwrap();
+    store.update_bucket(config).unwrap();
+    for (key, span) in [("a", 3_600_000), ("b", 20), ("c", 1)] {
+        bucket.put_with(key, "value", ttl(span)).unwrap();
+    }
+    while bucket.estimate().unwrap().last_revision.get() < 5 {
+        thread::yield_now();
+    }
+    let order: Vec<_> = bucket.history(">").unwrap().map(|entry| entry.unwrap().key().to_string()).collect();
+    assert_eq!(order, ["a", "c", "b"]);
 }
 
 #[test]
