@@ -64,6 +64,7 @@ pub(crate) mod wal;
 pub(crate) mod acceptance;
 pub(crate) mod clock;
 pub(crate) mod compact;
+pub(crate) mod matcher;
 pub(crate) mod merge;
 pub(crate) mod resume;
 pub(crate) mod retention;

@@ -82,6 +82,11 @@ impl Pattern {
         }
     }
 
+    /// The pattern as it was written.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
     /// The longest byte prefix that every match has; the whole pattern if it has no wildcard.
     pub(crate) fn literal_prefix(&self) -> &[u8] {
         self.text.as_bytes().get(..self.literal_len).unwrap_or_default()

@@ -31,7 +31,10 @@ pub(crate) const FLOORS: &[Floor] = &[
     },
     Floor {
         name: "combine",
-        chains: &[&[&["run"], &["merge", "retention", "resume", "clock", "acceptance"], &["view"], &["compact"]]],
+        chains: &[
+            &[&["run"], &["merge", "retention", "resume", "clock", "acceptance"], &["view"], &["compact"]],
+            &[&["matcher"]],
+        ],
         note: "pure decisions: no threads, no files of their own",
     },
     Floor { name: "engine", chains: &[&[&["engine"]]], note: "the only floor with threads, locks and a \"when\"" },
