@@ -17,9 +17,9 @@ use crate::scan::{Entries, History, KeyRange, Keys, KeysOptions};
 use crate::snapshot::{BucketSnapshot, value_of};
 use crate::status::{BucketEstimate, BucketStatus};
 use crate::subject::Pattern;
-use crate::watch::Changes;
 #[cfg(any(test, feature = "testing"))]
 use crate::watch::WatchToken;
+use crate::watch::{Changes, Watch, WatchOptions};
 
 /// A bucket: keys with values, revisions and history. Clones share it; it is `Send` and `Sync`.
 #[derive(Clone)]
@@ -280,6 +280,42 @@ impl Bucket {
     /// yields.
     pub fn changes_since(&self, revision: Revision) -> Result<Changes> {
         self.snapshot()?.changes_since(revision)
+    }
+
+    /// Watches the keys that match a pattern: their newest entries in the order of revisions, markers included; then
+    /// [`Event::UpToDate`](crate::Event::UpToDate), in any case; then every change as it is committed. [`Watch`] says what is guaranteed, and how
+    /// it ends.
+    ///
+    /// A write that begins after this call returned is part of it. Costs a commit nothing for keys that do not match, and one lookup for all
+    /// watches of a store together. In buckets without `limit_markers` keys expire without an event; entries tell their deadline.
+    ///
+    /// ```
+    /// use annals::Event;
+    /// # let store = annals::Store::in_memory()?;
+    /// # let users = store.create_bucket(annals::BucketConfig::new("users"))?;
+    /// users.put("eu.42.email", "ada@example.org")?;
+    /// let mut watch = users.watch("eu.*.email")?;
+    /// assert_eq!(*watch.next().unwrap()?.entry().unwrap().value(), *b"ada@example.org");
+    /// assert_eq!(watch.next().unwrap()?, Event::UpToDate);
+    /// users.put("eu.42.email", "countess@example.org")?;
+    /// assert_eq!(*watch.next().unwrap()?.entry().unwrap().value(), *b"countess@example.org");
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidKey`, `BucketNotFound`, `Closed`.
+    pub fn watch(&self, pattern: impl AsRef<str>) -> Result<Watch> {
+        self.watch_with(WatchOptions::new().filter(pattern.as_ref()))
+    }
+
+    /// [`watch`](Bucket::watch) with several patterns, from another beginning, or with less to each event.
+    ///
+    /// # Errors
+    /// As [`watch`](Bucket::watch). `InvalidArgument` if the options contradict each other; `Compacted` if a revision to begin from is
+    /// given and a key that had been changed since was removed without a trace, with the lowest one that is not too low as
+    /// [`Error::floor`](crate::Error::floor).
+    pub fn watch_with(&self, options: WatchOptions) -> Result<Watch> {
+        Ok(Watch::new(self.engine.watch(self.id, options.wishes()?)?))
     }
 
     /// The newest entry of each key in a range that holds a value, in byte order and from either end, as of this call. Reads as it is

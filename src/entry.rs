@@ -309,7 +309,7 @@ impl Entry {
         Self { value_len, ..Self::new(key, meta, Value::empty()) }
     }
 
-    /// The same without the bytes of its value.
+    /// The same without the bytes of its value; it still tells their number.
     #[must_use]
     pub(crate) fn stripped(self) -> Self {
         Self { value: Value::empty(), ..self }

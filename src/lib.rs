@@ -101,4 +101,4 @@ pub use snapshot::{BucketSnapshot, Snapshot};
 pub use status::{BucketEstimate, BucketStatus};
 pub use store::Store;
 pub use ticket::Ticket;
-pub use watch::{Changes, Event, WatchToken};
+pub use watch::{Changes, Event, Watch, WatchOptions, WatchStopper, WatchStream, WatchToken};

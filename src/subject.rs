@@ -60,6 +60,11 @@ impl Pattern {
         Ok(Self { text: pattern.into(), literal_len: first_wildcard.unwrap_or(pattern.len()) })
     }
 
+    /// `>`: every key.
+    pub(crate) fn all() -> Self {
+        Self { text: ">".into(), literal_len: 0 }
+    }
+
     /// Whether a valid key matches.
     pub(crate) fn matches(&self, key: &[u8]) -> bool {
         let (literal, mut pattern) = self.text.as_bytes().split_at(self.literal_len);

@@ -68,7 +68,22 @@ struct Versions {
     commit: CommitNumber,
     state: Option<Arc<BucketState>>,
     older: Vec<(CommitNumber, Option<Arc<BucketState>>)>,
-    last_revision: Arc<AtomicU64>,
+    revisions: Arc<Revisions>,
+}
+
+/// A bucket's newest revision, from outside.
+#[derive(Debug, Default)]
+pub(crate) struct Revisions {
+    /// Stored before its commit is visible: no reader has seen a higher one.
+    pub(crate) published: AtomicU64,
+    /// Stored after its commit was made visible and told to watchers: everything up to it can be read, and waits for whom it concerns.
+    pub(crate) settled: AtomicU64,
+}
+
+impl Revisions {
+    pub(crate) const fn new(last: Revision) -> Self {
+        Self { published: AtomicU64::new(last.0), settled: AtomicU64::new(last.0) }
+    }
 }
 
 impl Sealed {
@@ -160,12 +175,17 @@ impl Buckets {
 
     /// The bucket's newest published revision.
     pub(crate) fn last_revision(&self, id: BucketId) -> Revision {
-        Revision(self.versions.get(&id).map_or(0, |versions| versions.last_revision.load(Ordering::Acquire)))
+        Revision(self.versions.get(&id).map_or(0, |versions| versions.revisions.published.load(Ordering::Acquire)))
     }
 
-    /// Where the newest published revision of a bucket is kept.
-    pub(crate) fn revision_counter(&self, id: BucketId) -> Option<Arc<AtomicU64>> {
-        self.versions.get(&id).map(|versions| Arc::clone(&versions.last_revision))
+    /// The newest revision up to which the bucket can be read, and watchers were told.
+    pub(crate) fn settled_revision(&self, id: BucketId) -> Revision {
+        Revision(self.versions.get(&id).map_or(0, |versions| versions.revisions.settled.load(Ordering::Acquire)))
+    }
+
+    /// Where the newest revision of a bucket is kept.
+    pub(crate) fn revisions(&self, id: BucketId) -> Option<Arc<Revisions>> {
+        self.versions.get(&id).map(|versions| Arc::clone(&versions.revisions))
     }
 
     /// The bucket as its newest change made it, visible or not.
@@ -185,7 +205,7 @@ impl Buckets {
     /// Creates or changes a bucket from `commit` on. Versions that nobody at or above `visible` can ask for go.
     pub(crate) fn set(&mut self, commit: CommitNumber, mut state: Arc<BucketState>, visible: CommitNumber) {
         self.forget_deleted(visible);
-        let (id, last_revision) = (state.id, state.last_revision.0);
+        let (id, last_revision) = (state.id, state.last_revision);
         if let Some(versions) = self.versions.get_mut(&id) {
             if let Some(before) = &versions.state {
                 // The leader's copy does not know what merges have removed.
@@ -195,8 +215,8 @@ impl Buckets {
             return;
         }
         self.names.insert(Arc::from(state.spec.name.as_str()), id);
-        let last_revision = Arc::new(AtomicU64::new(last_revision));
-        self.versions.insert(id, Versions { commit, state: Some(state), older: Vec::new(), last_revision });
+        let revisions = Arc::new(Revisions::new(last_revision));
+        self.versions.insert(id, Versions { commit, state: Some(state), older: Vec::new(), revisions });
     }
 
     /// Deletes a bucket from `commit` on.

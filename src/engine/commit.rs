@@ -23,7 +23,6 @@ use super::request::{Answer, Request, Settlement, SweptTo};
 use super::size::expiry_of;
 use super::write::give_buffer_back;
 use crate::durability::Durability;
-use crate::entry::Meta;
 use crate::env::sync::Ordering;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{BucketSize, BucketState};
@@ -57,6 +56,7 @@ impl Core {
             },
         };
         self.answer_calls();
+        self.wake_watchers();
         answer
     }
 
@@ -201,10 +201,17 @@ impl Core {
         // First, so that whoever sees a commit finds no lower last revision than it gave.
         for row in leader.draft.rows.iter() {
             if let Some(live) = leader.buckets.get(&row.bucket) {
-                live.published.store(live.state.last_revision.0, Ordering::Release);
+                live.revisions.published.store(live.state.last_revision.0, Ordering::Release);
             }
         }
         leader.active.publish(last);
+        self.tell_entries(leader, group, first, now);
+        // Last, so that whoever finds a revision here has been told of it.
+        for row in leader.draft.rows.iter() {
+            if let Some(live) = leader.buckets.get(&row.bucket) {
+                live.revisions.settled.store(live.state.last_revision.0, Ordering::Release);
+            }
+        }
         Ok(())
     }
 
@@ -214,8 +221,14 @@ impl Core {
         let commit = leader.next;
         leader.number_change(request);
         self.log(leader, commit, 1, now, false)?;
+        let gone = if let Request::DeleteBucket(name) = request { leader.find(name) } else { None };
         let answer = self.change_bucket(leader, request, commit, now);
         leader.active.publish(commit);
+        match (request, &answer, gone) {
+            (Request::PurgeAll(id), Answer::Purged(through), _) => self.tell_purged(*id, commit, *through),
+            (_, _, Some(id)) => self.tell_deleted(id),
+            _ => {}
+        }
         Ok(answer)
     }
 
@@ -275,8 +288,7 @@ impl Core {
         for (commit, change) in (first.0..).map(CommitNumber).zip(&draft.changes) {
             let Request::Write(write) = group[change.member] else { unreachable!("only writes have operations") };
             let op = &write.ops.as_slice()[change.op];
-            let deadline = if op.ttl == 0 { 0 } else { now.saturating_add(op.ttl) };
-            let meta = Meta { revision: change.revision, flags: change.flags, created: now, deadline, origin: Revision::NONE };
+            let meta = op.meta(change, now);
             active.insert(op.bucket, op.key(write), op.hash, commit, meta, op.value(write));
             let live = match last_live {
                 Some(live) if live.state.id == op.bucket => live,
@@ -289,7 +301,7 @@ impl Core {
             if live.state.size.is_some() {
                 live.next_expiry = live.next_expiry.min(expiry_of(&live.state, &meta));
             }
-            if deadline > 0 && !live.state.deadlines_seen {
+            if meta.deadline > 0 && !live.state.deadlines_seen {
                 // Readers must know before they can see the entry.
                 *time_matters = true;
                 live.change(changed).deadlines_seen = true;
@@ -320,9 +332,9 @@ impl Core {
                 state.size = (spec.max_bytes > 0).then_some(BucketSize { bytes: 0, as_of: now });
                 let state = Arc::new(state);
                 let view = self.edit_bucket(commit, &state);
-                let published = view.buckets.revision_counter(id).unwrap_or_default();
+                let revisions = view.buckets.revisions(id).unwrap_or_default();
                 leader.time_matters |= spec.max_age > 0;
-                let mut live = Live::new(state, published, commit, u64::MAX);
+                let mut live = Live::new(state, revisions, commit, u64::MAX);
                 live.note_change(&mut leader.changed);
                 leader.buckets.insert(id, live);
                 leader.names.insert(spec.name.clone(), id);

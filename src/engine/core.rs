@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 use super::board::Board;
+use super::bus::Bus;
 use super::commit::NO_TIME;
 use super::health::Health;
 use super::keeper::Keeper;
@@ -27,7 +28,7 @@ use crate::env::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::hash::KeyHasher;
-use crate::number::{CommitNumber, FileNumber};
+use crate::number::{BucketId, CommitNumber, FileNumber, Revision};
 use crate::report::RecoveryReport;
 use crate::view::View;
 use crate::wal::{self, LogFile, LogFileOptions};
@@ -62,6 +63,7 @@ pub(super) struct Core {
     pub(super) sweep_at: AtomicU64,
     pub(super) pressure: Pressure,
     pub(super) board: Board,
+    pub(super) bus: Bus,
     /// The reserve was given up, or was never there.
     pub(super) reserve_missing: AtomicBool,
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
@@ -94,10 +96,11 @@ pub(super) struct Parts {
 
 impl Core {
     pub(super) fn new(parts: Parts) -> Self {
+        let hasher = KeyHasher::new(parts.keeper.manifest().store);
         let tail = Tail::new(TailFile::of(&parts.leader.log), parts.view.visible());
         Self {
             store: parts.keeper.manifest().store,
-            hasher: KeyHasher::new(parts.keeper.manifest().store),
+            hasher,
             env: parts.env,
             directory: parts.directory,
             settings: parts.settings,
@@ -120,6 +123,7 @@ impl Core {
             sweep_at: AtomicU64::new(0),
             pressure: Pressure::default(),
             board: Board::default(),
+            bus: Bus::new(hasher),
             reserve_missing: AtomicBool::new(true),
             lock: Mutex::new(Some(parts.lock)),
             announced_now: AtomicU64::new(NO_TIME),
@@ -163,6 +167,11 @@ impl Core {
         let view = Arc::new(view);
         self.view.store(Arc::clone(&view));
         view
+    }
+
+    /// Up to here the bucket can be read by whoever looks after this, and watchers were told. Call it before a moment is taken.
+    pub(super) fn settled_revision(&self, id: BucketId) -> Revision {
+        self.view.load().buckets.settled_revision(id)
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

@@ -147,6 +147,7 @@ fn run_log(core: &Core) {
             Err(_) => RETRY_AFTER,
         };
         core.board.logged(result.err());
+        core.wake_watchers();
         if !core.board.wait(seen, timeout) {
             return;
         }
@@ -172,6 +173,7 @@ fn run_flush(core: &Core) {
             // Tried again when somebody asks for it, or after a while.
             Err(_) => RETRY_AFTER,
         };
+        core.wake_watchers();
         if !core.board.wait(seen, timeout) {
             return;
         }
@@ -208,6 +210,7 @@ fn run_merge(core: &Core) {
                 IDLE
             }
         };
+        core.wake_watchers();
         if !core.board.wait(seen, timeout) {
             return;
         }
@@ -236,6 +239,7 @@ fn run_timer(core: &Core) {
         if matches!(core.settings.durability, Durability::Periodic { .. }) && core.tail.unsynced_bytes() > 0 {
             // A failure poisons the store, which is how its users learn of it.
             let _ = core.tail.sync(&core.health);
+            core.wake_watchers();
         }
         if core.env.clock.monotonic().saturating_sub(logged) >= CLOCK_EVERY.as_nanos() as u64 {
             logged = core.env.clock.monotonic();

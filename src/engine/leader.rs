@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use super::request::{Answer, Request, SweptTo};
 use crate::entry::Flags;
-use crate::env::sync::AtomicU64;
 use crate::error::Result;
 use crate::manifest::BucketState;
 use crate::memtable::Memtable;
 use crate::number::{BucketId, CommitNumber, Revision};
-use crate::view::Table;
+use crate::view::{Revisions, Table};
 use crate::wal::{self, LogFile, RecordWriter};
 
 /// Changes of a group whose decisions are kept in memory between groups.
@@ -54,7 +53,7 @@ pub(super) struct Live {
     pub(super) state: Arc<BucketState>,
     /// It has changed since a memtable was sealed last.
     pub(super) is_changed: bool,
-    pub(super) published: Arc<AtomicU64>,
+    pub(super) revisions: Arc<Revisions>,
     /// The newest commit that touched it.
     pub(super) last_commit: CommitNumber,
     /// Not before this store time does any entry expire that its size counts.
@@ -181,11 +180,11 @@ impl Rows {
 impl Live {
     pub(super) const fn new(
         state: Arc<BucketState>,
-        published: Arc<AtomicU64>,
+        revisions: Arc<Revisions>,
         last_commit: CommitNumber,
         next_expiry: u64,
     ) -> Self {
-        Self { state, is_changed: false, published, last_commit, next_expiry }
+        Self { state, is_changed: false, revisions, last_commit, next_expiry }
     }
 
     /// Puts the bucket on the list of those that have changed.

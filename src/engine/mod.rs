@@ -4,6 +4,7 @@
 //!   step by step; [`judge`]: what may happen; [`newest`]: what a key holds;
 //!   [`size`]: what a bucket takes; [`leader`]: what only a leader touches; [`change`]: what is
 //!   no entry; [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
+//! - [`bus`]: from a commit to whoever watches.
 //! - [`read`]: the read path, without locks: one reader, for handles and snapshots alike.
 //! - [`jobs`]: what happens behind writers; [`flush`], [`merge`], [`sweep`]; [`board`]: where they are called; [`pressure`]: what writers pay;
 //!   [`build`]: making segment files;
@@ -17,6 +18,7 @@
 mod board;
 mod build;
 mod bulk;
+mod bus;
 mod change;
 mod check;
 mod closing;
@@ -48,6 +50,7 @@ mod tail;
 mod write;
 
 pub(crate) use bulk::Swept;
+pub(crate) use bus::{Next, Notice, Start, Stopper, Watcher, Wishes};
 pub(crate) use read::{ChangeScan, Counts, EntryScan, Estimate, Filters, Item, Moment, Reader, Scan, Span, StoreMoment, Wanted};
 pub(crate) use request::{Condition, OpFields};
 pub(crate) use settings::Settings;
@@ -256,9 +259,16 @@ impl Engine {
         self.core.store_moment()
     }
 
+    /// Begins to watch a bucket.
+    pub(crate) fn watch(&self, id: BucketId, wishes: Wishes) -> Result<Watcher> {
+        Watcher::new(&self.core, id, wishes)
+    }
+
     pub(crate) fn sync(&self) -> Result<CommitNumber> {
         self.core.health.check_open()?;
-        self.core.tail.sync(&self.core.health)
+        let synced = self.core.tail.sync(&self.core.health);
+        self.core.wake_watchers();
+        synced
     }
 
     pub(crate) fn durable_commit(&self) -> CommitNumber {
@@ -304,6 +314,7 @@ impl Engine {
         }
         self.stop_committer();
         self.core.health.close();
+        self.core.end_watches();
         self.stop_jobs();
         let settled = self.core.settle_for_good();
         if settled.is_err() {
@@ -336,7 +347,9 @@ impl Engine {
 
     pub(crate) fn flush(&self) -> Result<()> {
         self.core.health.check_open()?;
-        self.core.flush()
+        let flushed = self.core.flush();
+        self.core.wake_watchers();
+        flushed
     }
 
     pub(crate) fn compact(&self) -> Result<()> {
@@ -356,6 +369,7 @@ impl Drop for Engine {
         self.stop_committer();
         self.core.note_set_clock();
         if self.core.health.close() {
+            self.core.end_watches();
             self.stop_jobs();
             self.core.leave();
             *self.core.lock.lock() = None;

@@ -179,9 +179,9 @@ impl LeaderParts {
         let time_matters = self.buckets.iter().any(|state| state.spec.max_age > 0 || state.deadlines_seen);
         let (mut buckets, mut sealed) = (BTreeMap::new(), Table::default());
         for state in self.buckets.into_iter().map(Arc::new) {
-            let published = view.buckets.revision_counter(state.id).unwrap_or_default();
+            let revisions = view.buckets.revisions(state.id).unwrap_or_default();
             sealed.insert(state.id, Arc::clone(&state));
-            buckets.insert(state.id, Live::new(state, published, view.visible(), 0));
+            buckets.insert(state.id, Live::new(state, revisions, view.visible(), 0));
         }
         Leader {
             chain: log.initial_chain(),

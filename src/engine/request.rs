@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::leader::Numbered;
 use crate::acceptance::{Found, PreRead};
 use crate::entry::{Flags, Meta, Reason};
 use crate::env::sync::AtomicBool;
@@ -225,6 +226,12 @@ impl Op {
             pre_read: None,
             stored: None,
         }
+    }
+
+    /// What its entry is, committed at store time `now` as the leader decided.
+    pub(super) fn meta(&self, change: &Numbered, now: u64) -> Meta {
+        let deadline = if self.ttl == 0 { 0 } else { now.saturating_add(self.ttl) };
+        Meta { revision: change.revision, flags: change.flags, created: now, deadline, origin: Revision::NONE }
     }
 
     pub(super) fn is_check(&self) -> bool {

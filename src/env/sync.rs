@@ -4,7 +4,7 @@
 //! half-done state behind a lock that matters (jobs poison the store instead), so poisoning of the lock itself is ignored.
 
 pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 pub(crate) use std::thread::JoinHandle;
 
 use std::sync::{self, PoisonError, TryLockError};
@@ -47,6 +47,12 @@ impl Condvar {
 
     pub(crate) fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> MutexGuard<'a, T> {
         self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Answers with the guard whether the whole time has passed.
+    pub(crate) fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> (MutexGuard<'a, T>, bool) {
+        let (guard, timed_out) = self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner);
+        (guard, timed_out.timed_out())
     }
 
     pub(crate) fn notify_one(&self) {

@@ -1,6 +1,4 @@
 //! The model product's behaviour, scenario by scenario, under the numbers of the list that was measured on it.
-//!
-//! Watches (58 to 76) are not here yet, as they are not in the API.
 
 mod basics;
 mod batches;
@@ -12,3 +10,4 @@ mod keys;
 mod limits;
 mod purge;
 mod ttl;
+mod watch;

@@ -1,0 +1,129 @@
+//! The watch bus: from a commit to whoever watches the keys that it changed.
+//!
+//! The leader of a commit group tells it after the group is visible ([`tell`]); the filters of all watchers are in the [`registry`]; each
+//! watcher has a [`line`], a bounded queue that no commit ever waits for. Whoever reads a watch is a [`Watcher`]: it reads what there was
+//! before, then takes what comes in its line, and goes back to reading when its line overflowed.
+//!
+//! # Registration (E9)
+//!
+//! No change may be missed between reading and watching. A watcher first joins ([`Bus::add`], [`Bus::rejoin`]) and then pins a view that
+//! shows everything up to some commit; what its line says of commits up to there it drops, since it has read them. A leader first makes a
+//! group visible and then tells it. Both sides of the second step are separated from the first by the registry's lock or by a fence:
+//!
+//! - A leader that finds watchers takes the lock. If it had it before the watcher joined, the group was visible before, and the watcher's
+//!   view shows it. If it had it after, the group is in the watcher's line.
+//! - A leader that finds no watchers does not take the lock. It looks at their number after it made the group visible, with a
+//!   sequentially consistent fence in between; a watcher looks at what is visible after it raised the number, with such a fence in between.
+//!   So of the two at least one sees what the other did: the leader the watcher, or the watcher the group.
+//!
+//! A watcher that lags leaves the registry and joins again in the same way, so both cases are one.
+//!
+//! # Waking
+//!
+//! Whoever waits is woken once per group. A waker is the program's own code, which may call the store; so the leader only notes whom to wake,
+//! and does it when it holds no lock and no longer leads ([`Core::wake_watchers`]).
+
+mod line;
+mod registry;
+mod tell;
+mod watcher;
+
+pub(crate) use watcher::{Next, Notice, Start, Stopper, Watcher, Wishes};
+
+use self::line::Line;
+use self::registry::{Registry, WatcherId};
+use super::core::Core;
+use crate::env::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, fence};
+use crate::hash::KeyHasher;
+use crate::number::BucketId;
+use crate::subject::Pattern;
+
+/// One per store.
+#[derive(Debug)]
+pub(super) struct Bus {
+    /// How many watchers there are.
+    watchers: AtomicU64,
+    registry: Mutex<Registry>,
+    /// Whom to wake.
+    wakes: Mutex<Vec<Arc<Line>>>,
+    has_wakes: AtomicBool,
+    /// Everybody was told that the store is poisoned.
+    poison_told: AtomicBool,
+}
+
+impl Bus {
+    pub(super) fn new(hasher: KeyHasher) -> Self {
+        Self {
+            watchers: AtomicU64::new(0),
+            registry: Mutex::new(Registry::new(hasher)),
+            wakes: Mutex::default(),
+            has_wakes: AtomicBool::new(false),
+            poison_told: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds a watcher; what becomes visible after this is in its line.
+    fn add(&self, bucket: BucketId, filters: Arc<[Pattern]>, line: Arc<Line>) -> WatcherId {
+        let mut registry = self.registry.lock();
+        let id = registry.add(bucket, filters, line);
+        self.watchers.fetch_add(1, Ordering::SeqCst);
+        drop(registry);
+        // What the caller finds visible after this, no leader that missed the new number has made visible since.
+        fence(Ordering::SeqCst);
+        id
+    }
+
+    /// The same for a watcher that is known: its line is empty, and what becomes visible after this is in it.
+    fn rejoin(&self, id: WatcherId) {
+        self.registry.lock().rejoin(id);
+    }
+
+    fn remove(&self, id: WatcherId) {
+        let mut registry = self.registry.lock();
+        registry.remove(id);
+        self.watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// For a leader that has just made a group visible: the registry, if anybody watches.
+    fn if_watched(&self) -> Option<MutexGuard<'_, Registry>> {
+        // Between what was made visible and the look at the number: see above.
+        fence(Ordering::SeqCst);
+        (self.watchers.load(Ordering::Relaxed) > 0).then(|| self.registry.lock())
+    }
+
+    /// Notes whom to wake.
+    fn note_wakes(&self, lines: &mut Vec<Arc<Line>>) {
+        if !lines.is_empty() {
+            self.wakes.lock().append(lines);
+            self.has_wakes.store(true, Ordering::Release);
+        }
+    }
+
+    fn wake_all(&self) {
+        let mut lines = Vec::new();
+        self.registry.lock().parked(&mut lines);
+        for line in lines {
+            line.wake();
+        }
+    }
+}
+
+impl Core {
+    /// Wakes the watchers that have something to read, or an end to hear of. No lock may be held, nor may the caller lead a group.
+    pub(super) fn wake_watchers(&self) {
+        if self.bus.has_wakes.load(Ordering::Relaxed) && self.bus.has_wakes.swap(false, Ordering::AcqRel) {
+            let lines = std::mem::take(&mut *self.bus.wakes.lock());
+            for line in lines {
+                line.wake();
+            }
+        }
+        if self.health.is_poisoned() && !self.bus.poison_told.swap(true, Ordering::AcqRel) {
+            self.bus.wake_all();
+        }
+    }
+
+    /// Wakes all watchers, because the store was closed.
+    pub(super) fn end_watches(&self) {
+        self.bus.wake_all();
+    }
+}

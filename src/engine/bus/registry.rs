@@ -1,0 +1,186 @@
+//! Who watches what: the filters of all watchers, and the way of a change to the lines of those that it matches.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use super::line::{Line, Told};
+use crate::env::sync::Arc;
+use crate::hash::KeyHasher;
+use crate::matcher::Matcher;
+use crate::number::BucketId;
+use crate::subject::Pattern;
+
+/// The name of a watcher: a place, and which of those that have had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct WatcherId {
+    place: u32,
+    turn: u32,
+}
+
+/// All watchers.
+#[derive(Debug)]
+pub(super) struct Registry {
+    matcher: Matcher<u32>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Those of each bucket, those that lag included.
+    buckets: HashMap<BucketId, HashSet<u32>>,
+    /// Counts events, so that a watcher with several filters that match gets each once.
+    event: u64,
+    touched: Vec<u32>,
+}
+
+/// A watcher, or a place for one.
+#[derive(Debug, Default)]
+struct Slot {
+    turn: u32,
+    watcher: Option<Listed>,
+    /// The newest event that it was found for.
+    event: u64,
+    /// What the group that is being told says to it.
+    pending: Vec<Told>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    line: Arc<Line>,
+    bucket: BucketId,
+    filters: Arc<[Pattern]>,
+    /// Its filters are in the matcher: it does not lag.
+    is_in: bool,
+}
+
+impl Registry {
+    pub(super) fn new(hasher: KeyHasher) -> Self {
+        Self {
+            matcher: Matcher::new(hasher),
+            slots: Vec::new(),
+            free: Vec::new(),
+            buckets: HashMap::new(),
+            event: 0,
+            touched: Vec::new(),
+        }
+    }
+
+    /// Adds a watcher, whose filters are in from now on.
+    pub(super) fn add(&mut self, bucket: BucketId, filters: Arc<[Pattern]>, line: Arc<Line>) -> WatcherId {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        for filter in &*filters {
+            self.matcher.add(bucket, filter, place);
+        }
+        let slot = &mut self.slots[place as usize];
+        slot.watcher = Some(Listed { line, bucket, filters, is_in: true });
+        self.buckets.entry(bucket).or_default().insert(place);
+        WatcherId { place, turn: slot.turn }
+    }
+
+    /// Takes a watcher out.
+    pub(super) fn remove(&mut self, id: WatcherId) {
+        self.leave(id.place);
+        let slot = &mut self.slots[id.place as usize];
+        let Some(listed) = slot.watcher.take() else { return };
+        slot.turn = slot.turn.wrapping_add(1);
+        slot.pending = Vec::new();
+        self.free.push(id.place);
+        if let Some(of_bucket) = self.buckets.get_mut(&listed.bucket) {
+            of_bucket.remove(&id.place);
+            if of_bucket.is_empty() {
+                self.buckets.remove(&listed.bucket);
+            }
+        }
+    }
+
+    /// Puts the filters of a watcher that has lagged back in, with nothing in its line.
+    pub(super) fn rejoin(&mut self, id: WatcherId) {
+        let Self { matcher, slots, .. } = self;
+        let Some(listed) = slots.get_mut(id.place as usize).and_then(|slot| slot.watcher.as_mut()) else { return };
+        listed.line.restart();
+        if !std::mem::replace(&mut listed.is_in, true) {
+            for filter in &*listed.filters {
+                matcher.add(listed.bucket, filter, id.place);
+            }
+        }
+    }
+
+    /// Takes the filters of a watcher out: until it is back, it costs a commit nothing.
+    fn leave(&mut self, place: u32) {
+        let Self { matcher, slots, .. } = self;
+        let Some(listed) = slots.get_mut(place as usize).and_then(|slot| slot.watcher.as_mut()) else { return };
+        if std::mem::replace(&mut listed.is_in, false) {
+            for filter in &*listed.filters {
+                matcher.remove(listed.bucket, filter, place);
+            }
+        }
+    }
+
+    /// Notes a change for everybody whom it concerns; `change` makes it when the first is found.
+    pub(super) fn tell(&mut self, bucket: BucketId, key: &[u8], hash: u64, change: impl FnOnce() -> Told) {
+        let Self { matcher, slots, event, touched, .. } = self;
+        *event += 1;
+        let (mut told, mut change) = (None, Some(change));
+        matcher.find(bucket, key, hash, |place| {
+            let slot = &mut slots[place as usize];
+            if slot.event != *event {
+                slot.event = *event;
+                if slot.pending.is_empty() {
+                    touched.push(place);
+                }
+                let told = told.get_or_insert_with(|| change.take().expect("made once")());
+                slot.pending.push(told.clone());
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Notes something for all watchers of a bucket.
+    pub(super) fn tell_bucket(&mut self, bucket: BucketId, told: &Told) {
+        let Self { slots, buckets, touched, .. } = self;
+        for place in buckets.get(&bucket).into_iter().flatten() {
+            let slot = &mut slots[*place as usize];
+            if slot.pending.is_empty() {
+                touched.push(*place);
+            }
+            slot.pending.push(told.clone());
+        }
+    }
+
+    /// Hands on what was noted; whoever is to be woken is added to `wakes`.
+    pub(super) fn hand_on(&mut self, wakes: &mut Vec<Arc<Line>>) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for place in touched.drain(..) {
+            let slot = &mut self.slots[place as usize];
+            let Some(listed) = &slot.watcher else { continue };
+            let offered = listed.line.offer(&mut slot.pending);
+            if offered.wakes {
+                wakes.push(Arc::clone(&listed.line));
+            }
+            if offered.lags {
+                slot.pending = Vec::new();
+                self.leave(place);
+            }
+        }
+        self.touched = touched;
+    }
+
+    /// Ends all watchers of a bucket.
+    pub(super) fn end_bucket(&mut self, bucket: BucketId, wakes: &mut Vec<Arc<Line>>) {
+        let places: Vec<u32> = self.buckets.get(&bucket).into_iter().flatten().copied().collect();
+        for place in places {
+            self.leave(place);
+            if let Some(listed) = &self.slots[place as usize].watcher
+                && listed.line.end()
+            {
+                wakes.push(Arc::clone(&listed.line));
+            }
+        }
+    }
+
+    /// The lines of everybody who waits.
+    pub(super) fn parked(&self, wakes: &mut Vec<Arc<Line>>) {
+        let lines = self.slots.iter().filter_map(|slot| slot.watcher.as_ref()).map(|listed| &listed.line);
+        wakes.extend(lines.filter(|line| line.take_parked()).cloned());
+    }
+}

@@ -1,0 +1,61 @@
+//! The leader's side: what a group that has just become visible says to watchers.
+
+use super::line::{Change, Told};
+use crate::engine::core::Core;
+use crate::engine::leader::Leader;
+use crate::engine::request::Request;
+use crate::entry::{COPIED_VALUE_LEN_MAX, Entry, Value};
+use crate::env::sync::Arc;
+use crate::key::Key;
+use crate::number::{BucketId, CommitNumber, Revision};
+
+impl Core {
+    /// Tells the entries of a group, from commit `first` on.
+    pub(in crate::engine) fn tell_entries(&self, leader: &Leader, group: &[&Request], first: CommitNumber, now: u64) {
+        let Some(mut registry) = self.bus.if_watched() else { return };
+        for (commit, change) in (first.0..).map(CommitNumber).zip(&leader.draft.changes) {
+            if change.flags.is_dropped() {
+                continue;
+            }
+            let Request::Write(write) = group[change.member] else { unreachable!("only writes have operations") };
+            let op = &write.ops.as_slice()[change.op];
+            let key = op.key(write);
+            registry.tell(op.bucket, key, op.hash, || {
+                let meta = op.meta(change, now);
+                let value = op.value(write);
+                let value = if value.len() <= COPIED_VALUE_LEN_MAX {
+                    Value::copy_of(value)
+                } else {
+                    // It lies in an allocation of its own there.
+                    let found = leader.active.with_newest(op.bucket, key, op.hash, commit, |found| found.to_value());
+                    found.unwrap_or_else(|| Value::copy_of(value))
+                };
+                let key = Key::from_stored(key).expect("it was checked before it was written");
+                Told::Entry(Arc::new(Change { commit, entry: Entry::new(key, meta, value) }))
+            });
+        }
+        let mut wakes = Vec::new();
+        registry.hand_on(&mut wakes);
+        drop(registry);
+        self.bus.note_wakes(&mut wakes);
+    }
+
+    /// Tells that a bucket was purged as a whole.
+    pub(in crate::engine) fn tell_purged(&self, bucket: BucketId, commit: CommitNumber, through: Revision) {
+        let Some(mut registry) = self.bus.if_watched() else { return };
+        let mut wakes = Vec::new();
+        registry.tell_bucket(bucket, &Told::Purged { commit, through });
+        registry.hand_on(&mut wakes);
+        drop(registry);
+        self.bus.note_wakes(&mut wakes);
+    }
+
+    /// Tells that a bucket was deleted.
+    pub(in crate::engine) fn tell_deleted(&self, bucket: BucketId) {
+        let Some(mut registry) = self.bus.if_watched() else { return };
+        let mut wakes = Vec::new();
+        registry.end_bucket(bucket, &mut wakes);
+        drop(registry);
+        self.bus.note_wakes(&mut wakes);
+    }
+}

@@ -1,0 +1,338 @@
+//! The reader's side: one watch, from what there was to what comes.
+//!
+//! It reads the store in the thread of whoever asks for the next item, first for the beginning, later whenever its line overflowed; in
+//! between it takes what is in its line. Everything up to `position` has been delivered, or is excused by something newer.
+//!
+//! While it reads the beginning or what it missed, it pins a view, as an iterator does; otherwise it holds what its line does, at most twice.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::line::{Change, Line, Taken, Told};
+use super::registry::WatcherId;
+use crate::engine::core::Core;
+use crate::engine::read::{ChangeScan, Which};
+use crate::entry::{Entry, Operation};
+use crate::env::sync::Arc;
+use crate::error::{Error, ErrorKind, Result};
+use crate::number::{BucketId, CommitNumber, Revision};
+use crate::subject::Pattern;
+
+/// Up to so many keys are looked up; for more, and for patterns, the bucket is read.
+const POINTS_MAX: usize = 64;
+
+/// With what a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The newest entry of each key.
+    State,
+    /// All that is retained.
+    History,
+    /// Nothing.
+    Updates,
+    /// What is retained after a revision.
+    After(Revision),
+}
+
+/// What is to be watched.
+#[derive(Clone, Debug)]
+pub(crate) struct Wishes {
+    /// Any of them; none = all keys.
+    pub(crate) filters: Vec<Pattern>,
+    pub(crate) start: Start,
+    pub(crate) ignore_deletes: bool,
+    pub(crate) without_values: bool,
+}
+
+/// An item of a watch.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    Entry(Entry),
+    UpToDate,
+    Skipped { from: Revision, to: Revision },
+    Purged { through: Revision },
+}
+
+/// One watch.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    core: Arc<Core>,
+    bucket: BucketId,
+    wishes: Wishes,
+    /// `None` once it is over.
+    id: Option<WatcherId>,
+    line: Arc<Line>,
+    stage: Stage,
+    position: Revision,
+    /// What the line says of commits up to here has been read.
+    through: CommitNumber,
+    /// The purge of the whole bucket that was told last, or need not be.
+    purged: CommitNumber,
+    is_up_to_date: bool,
+    /// Taken from the line.
+    taken: VecDeque<Told>,
+    /// To be given before anything else.
+    owed: VecDeque<Notice>,
+}
+
+/// Where the next item comes from.
+#[derive(Debug)]
+enum Stage {
+    Begin(Start),
+    /// What was looked up, as of a moment that shows everything up to this revision.
+    Points(std::vec::IntoIter<Entry>, Revision),
+    Reading(Box<ChangeScan>),
+    Live,
+    Over,
+}
+
+/// What asking for the next item came to.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Notice(Notice),
+    /// There is none yet.
+    Wait,
+    Over,
+}
+
+impl Watcher {
+    /// Begins a watch: whatever becomes visible after this returns is part of it.
+    pub(in crate::engine) fn new(core: &Arc<Core>, bucket: BucketId, wishes: Wishes) -> Result<Self> {
+        let line = Arc::new(Line::default());
+        let filters = if wishes.filters.is_empty() { vec![Pattern::all()] } else { wishes.filters.clone() };
+        let id = core.bus.add(bucket, filters.into(), Arc::clone(&line));
+        let mut watcher = Self {
+            core: Arc::clone(core),
+            bucket,
+            stage: Stage::Begin(wishes.start),
+            wishes,
+            id: Some(id),
+            line,
+            position: Revision::NONE,
+            through: CommitNumber(0),
+            purged: CommitNumber(0),
+            is_up_to_date: false,
+            taken: VecDeque::new(),
+            owed: VecDeque::new(),
+        };
+        watcher.check()?;
+        Ok(watcher)
+    }
+
+    /// Finds out what can be refused at once, and from where on a watch of updates is one.
+    fn check(&mut self) -> Result<()> {
+        // Taken first: everything up to it is visible in the moment.
+        let settled = self.core.settled_revision(self.bucket);
+        let moment = self.core.moment(self.bucket)?;
+        match self.wishes.start {
+            Start::Updates => {
+                self.position = settled;
+                self.purged = moment.state().purged;
+                self.stage = Stage::Live;
+                self.is_up_to_date = true;
+                self.owed.push_back(Notice::UpToDate);
+            }
+            Start::After(after) => {
+                self.position = after;
+                ChangeScan::new(moment, after, Vec::new(), Which::Retained)?;
+            }
+            Start::State | Start::History => {}
+        }
+        Ok(())
+    }
+
+    /// The next item, if there is one without waiting for a commit.
+    pub(crate) fn next_now(&mut self) -> Result<Next> {
+        let next = self.step();
+        if !matches!(next, Ok(Next::Notice(_) | Next::Wait)) {
+            self.end();
+        }
+        next
+    }
+
+    fn step(&mut self) -> Result<Next> {
+        loop {
+            if let Some(notice) = self.owed.pop_front() {
+                return Ok(Next::Notice(notice));
+            }
+            match &mut self.stage {
+                Stage::Begin(start) => {
+                    let start = *start;
+                    self.begin(start).map_err(|error| self.fallen_behind(error))?;
+                }
+                Stage::Points(entries, settled) => match entries.next() {
+                    Some(entry) => self.owe(entry),
+                    None => {
+                        self.position = self.position.max(*settled);
+                        self.go_live();
+                    }
+                },
+                Stage::Reading(scan) => match scan.next() {
+                    Ok(Some(delivery)) => {
+                        self.skip(delivery.missing);
+                        self.owe(delivery.entry);
+                    }
+                    Ok(None) => {
+                        let missing = scan.take_missing();
+                        self.position = self.position.max(scan.whole());
+                        self.skip(missing);
+                        self.go_live();
+                    }
+                    Err(error) => return Err(self.fallen_behind(error)),
+                },
+                Stage::Live => match self.taken.pop_front() {
+                    Some(told) => self.hear(told),
+                    None => {
+                        // Looked at first: whatever had been told by then is in the line.
+                        let health = self.core.health.check_writable();
+                        match self.line.take(&mut self.taken) {
+                            Taken::Events => {}
+                            Taken::Lags => self.stage = Stage::Begin(Start::After(self.position)),
+                            Taken::Nothing => return health.map(|()| Next::Wait),
+                            Taken::Gone => return Err(self.core.bucket_gone()),
+                            Taken::Stopped => return Ok(Next::Over),
+                        }
+                    }
+                },
+                Stage::Over => return Ok(Next::Over),
+            }
+        }
+    }
+
+    /// Joins, or joins again, and begins to read what there is.
+    fn begin(&mut self, start: Start) -> Result<()> {
+        if let Some(id) = self.id {
+            self.core.bus.rejoin(id);
+        }
+        let settled = self.core.settled_revision(self.bucket);
+        let moment = self.core.moment(self.bucket)?;
+        self.through = moment.visible();
+        let purged = moment.state().purged;
+        let filters = self.wishes.filters.clone();
+        let keys: Option<Vec<&str>> = filters.iter().map(Pattern::exact).collect();
+        self.stage = match (start, keys) {
+            (Start::State, Some(mut keys)) if !keys.is_empty() && keys.len() <= POINTS_MAX => {
+                keys.sort_unstable();
+                keys.dedup();
+                let reader = moment.reader();
+                let entries = keys.iter().filter_map(|key| reader.entry(key.as_bytes()).transpose());
+                let mut entries = entries.collect::<Result<Vec<Entry>>>()?;
+                entries.sort_unstable_by_key(Entry::revision);
+                Stage::Points(entries.into_iter(), settled)
+            }
+            _ => {
+                let (after, which) = match start {
+                    Start::After(after) => (after, Which::Retained),
+                    Start::State => (Revision::NONE, Which::Newest),
+                    Start::History | Start::Updates => (Revision::NONE, Which::Retained),
+                };
+                let scan = ChangeScan::new(moment, after, filters, which)?;
+                if let (Start::After(_), Some(through)) = (start, scan.purged())
+                    && purged > self.purged
+                {
+                    self.position = self.position.max(through);
+                    self.owed.push_back(Notice::Purged { through });
+                }
+                Stage::Reading(Box::new(if self.wishes.without_values { scan.without_values() } else { scan }))
+            }
+        };
+        self.purged = self.purged.max(purged);
+        Ok(())
+    }
+
+    /// Everything that there was has been read.
+    fn go_live(&mut self) {
+        self.stage = Stage::Live;
+        if !std::mem::replace(&mut self.is_up_to_date, true) {
+            self.owed.push_back(Notice::UpToDate);
+        }
+    }
+
+    /// What may be missing is told once there is something that it may be missing from.
+    fn skip(&mut self, missing: Option<(Revision, Revision)>) {
+        if let Some((from, to)) = missing.filter(|_| self.is_up_to_date) {
+            self.owed.push_back(Notice::Skipped { from, to });
+        }
+    }
+
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Entry(change) => {
+                if change.commit > self.through && change.entry.revision() > self.position {
+                    let entry = Arc::try_unwrap(change).map_or_else(|shared| Change::entry(&shared), |change| change.entry);
+                    self.owe(entry);
+                }
+            }
+            Told::Purged { commit, through } => {
+                if commit > self.through && commit > self.purged {
+                    self.purged = commit;
+                    self.position = self.position.max(through);
+                    self.owed.push_back(Notice::Purged { through });
+                }
+            }
+        }
+    }
+
+    /// An entry is next, unless it is not wanted.
+    fn owe(&mut self, entry: Entry) {
+        self.position = self.position.max(entry.revision());
+        if self.wishes.ignore_deletes && entry.operation() != Operation::Put {
+            return;
+        }
+        let entry = if self.wishes.without_values { entry.stripped() } else { entry };
+        self.owed.push_back(Notice::Entry(entry));
+    }
+
+    /// Of a watch that was live, the past that is gone is what it fell behind of.
+    fn fallen_behind(&self, error: Error) -> Error {
+        if self.is_up_to_date && error.kind() == ErrorKind::Compacted { error.with_kind(ErrorKind::Lagged) } else { error }
+    }
+
+    /// Waits until there may be an item, at most `timeout`; answers whether all of it has passed.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> bool {
+        self.line.wait(timeout, || self.core.health.check_writable().is_err())
+    }
+
+    /// Has `waker` woken once there may be an item; answers whether there may be one already.
+    pub(crate) fn wait_with(&self, waker: &Waker) -> bool {
+        self.line.wait_with(waker, || self.core.health.check_writable().is_err())
+    }
+
+    /// Nanoseconds of a clock that only goes on.
+    pub(crate) fn monotonic(&self) -> u64 {
+        self.core.env.clock.monotonic()
+    }
+
+    /// What ends it from another thread.
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper { line: Arc::clone(&self.line) }
+    }
+
+    /// Nothing comes any more.
+    pub(crate) fn end(&mut self) {
+        self.stage = Stage::Over;
+        (self.taken, self.owed) = Default::default();
+        if let Some(id) = self.id.take() {
+            self.core.bus.remove(id);
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Ends a watch from elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopper {
+    line: Arc<Line>,
+}
+
+impl Stopper {
+    pub(crate) fn stop(&self) {
+        self.line.stop();
+    }
+}

@@ -1,0 +1,101 @@
+//! What a watch is to show, and from where on.
+
+use crate::engine::{Start, Wishes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::number::Revision;
+use crate::subject::Pattern;
+
+/// Which changes [`Bucket::watch_with`](crate::Bucket::watch_with) gives. By default: of every key its newest entry, markers
+/// included, then everything that comes.
+///
+/// ```
+/// use annals::{Event, WatchOptions};
+/// # let store = annals::Store::in_memory()?;
+/// # let bucket = store.create_bucket(annals::BucketConfig::new("b"))?;
+/// let options = WatchOptions::new().filter("eu.>").filter("*.admin").ignore_deletes(true).updates_only(true);
+/// let mut watch = bucket.watch_with(options)?;
+/// assert_eq!(watch.next().unwrap()?, Event::UpToDate);
+/// bucket.put("us.1", "no")?;
+/// bucket.put("eu.admin", "once")?;
+/// assert_eq!(watch.next().unwrap()?.entry().unwrap().key().as_str(), "eu.admin");
+/// assert!(watch.try_next()?.is_none());
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct WatchOptions {
+    filters: Vec<String>,
+    history: bool,
+    updates_only: bool,
+    ignore_deletes: bool,
+    meta_only: bool,
+    from: Revision,
+}
+
+impl WatchOptions {
+    /// All keys, from their present state on.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a pattern: changes of a key are given if any of the patterns matches it, once however many do. None = all keys.
+    #[must_use]
+    pub fn filter(mut self, pattern: impl Into<String>) -> Self {
+        self.filters.push(pattern.into());
+        self
+    }
+
+    /// Whether to begin with everything that is retained, instead of the newest entry of each key.
+    #[must_use]
+    pub const fn history(mut self, include: bool) -> Self {
+        self.history = include;
+        self
+    }
+
+    /// Whether to begin with nothing: [`Event::UpToDate`](crate::Event::UpToDate) comes at once, then what is committed after the call.
+    #[must_use]
+    pub const fn updates_only(mut self, only: bool) -> Self {
+        self.updates_only = only;
+        self
+    }
+
+    /// Whether to leave out delete and purge markers. A purge of the whole bucket is told all the same.
+    #[must_use]
+    pub const fn ignore_deletes(mut self, ignore: bool) -> Self {
+        self.ignore_deletes = ignore;
+        self
+    }
+
+    /// Whether to leave out the bytes of values; [`Entry::value_len`](crate::Entry::value_len) still tells how many there are.
+    #[must_use]
+    pub const fn meta_only(mut self, only: bool) -> Self {
+        self.meta_only = only;
+        self
+    }
+
+    /// Begins with everything that is retained from this revision on, itself included. A revision that the bucket has not reached yet: what
+    /// comes before it is left out. [`Revision::NONE`] unsets it.
+    #[must_use]
+    pub const fn from_revision(mut self, revision: Revision) -> Self {
+        self.from = revision;
+        self
+    }
+
+    /// What that means to the engine.
+    pub(crate) fn wishes(self) -> Result<Wishes> {
+        let filters = self.filters.iter().map(|filter| Pattern::parse(filter)).collect::<Result<Vec<Pattern>>>()?;
+        let start = match (self.updates_only, self.history, self.from.get().checked_sub(1)) {
+            (true, true, _) => return Err(contradiction("history", "updates_only")),
+            (true, _, Some(_)) => return Err(contradiction("from_revision", "updates_only")),
+            (true, false, None) => Start::Updates,
+            (false, _, Some(after)) => Start::After(Revision::from(after)),
+            (false, true, None) => Start::History,
+            (false, false, None) => Start::State,
+        };
+        Ok(Wishes { filters, start, ignore_deletes: self.ignore_deletes, without_values: self.meta_only })
+    }
+}
+
+fn contradiction(one: &str, other: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("{one} asks for what {other} leaves out; choose one of them"))
+}
