@@ -206,12 +206,6 @@ impl Core {
         }
         leader.active.publish(last);
         self.tell_entries(leader, group, first, now);
-        // Last, so that whoever finds a revision here has been told of it.
-        for row in leader.draft.rows.iter() {
-            if let Some(live) = leader.buckets.get(&row.bucket) {
-                live.revisions.settled.store(live.state.last_revision.0, Ordering::Release);
-            }
-        }
         Ok(())
     }
 
@@ -224,9 +218,9 @@ impl Core {
         let gone = if let Request::DeleteBucket(name) = request { leader.find(name) } else { None };
         let answer = self.change_bucket(leader, request, commit, now);
         leader.active.publish(commit);
-        match (request, &answer, gone) {
-            (Request::PurgeAll(id), Answer::Purged(through), _) => self.tell_purged(*id, commit, *through),
-            (_, _, Some(id)) => self.tell_deleted(id),
+        match (&answer, gone) {
+            (Answer::Purged(through), _) => self.tell_purged(request, commit, *through),
+            (_, Some(id)) => self.tell_deleted(id),
             _ => {}
         }
         Ok(answer)

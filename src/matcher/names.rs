@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+/// What has the same hash.
+type Named<V> = Vec<(Box<[u8]>, V)>;
+
 /// A table. The hashes must be good ones: they are taken as they are.
 #[derive(Debug)]
 pub(super) struct Names<V> {
-    map: HashMap<u64, Vec<(Box<[u8]>, V)>, BuildHasherDefault<Taken>>,
+    map: HashMap<u64, Named<V>, BuildHasherDefault<Taken>>,
 }
 
 impl<V> Default for Names<V> {

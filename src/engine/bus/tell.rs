@@ -5,13 +5,23 @@ use crate::engine::core::Core;
 use crate::engine::leader::Leader;
 use crate::engine::request::Request;
 use crate::entry::{COPIED_VALUE_LEN_MAX, Entry, Value};
-use crate::env::sync::Arc;
+use crate::env::sync::{Arc, Ordering};
 use crate::key::Key;
 use crate::number::{BucketId, CommitNumber, Revision};
 
 impl Core {
     /// Tells the entries of a group, from commit `first` on.
     pub(in crate::engine) fn tell_entries(&self, leader: &Leader, group: &[&Request], first: CommitNumber, now: u64) {
+        self.offer(leader, group, first, now);
+        // Last, so that whoever finds a revision here has been told of it.
+        for row in leader.draft.rows.iter() {
+            if let Some(live) = leader.buckets.get(&row.bucket) {
+                live.revisions.settled.store(live.state.last_revision.0, Ordering::Release);
+            }
+        }
+    }
+
+    fn offer(&self, leader: &Leader, group: &[&Request], first: CommitNumber, now: u64) {
         let Some(mut registry) = self.bus.if_watched() else { return };
         for (commit, change) in (first.0..).map(CommitNumber).zip(&leader.draft.changes) {
             if change.flags.is_dropped() {
@@ -41,7 +51,8 @@ impl Core {
     }
 
     /// Tells that a bucket was purged as a whole.
-    pub(in crate::engine) fn tell_purged(&self, bucket: BucketId, commit: CommitNumber, through: Revision) {
+    pub(in crate::engine) fn tell_purged(&self, request: &Request, commit: CommitNumber, through: Revision) {
+        let Request::PurgeAll(bucket) = *request else { return };
         let Some(mut registry) = self.bus.if_watched() else { return };
         let mut wakes = Vec::new();
         registry.tell_bucket(bucket, &Told::Purged { commit, through });
