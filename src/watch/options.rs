@@ -1,6 +1,6 @@
 //! What a watch is to show, and from where on.
 
-use crate::engine::{Start, Wishes};
+use crate::engine::{Filters, Start, Wishes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::number::Revision;
 use crate::subject::Pattern;
@@ -83,7 +83,10 @@ impl WatchOptions {
 
     /// What that means to the engine.
     pub(crate) fn wishes(self) -> Result<Wishes> {
-        let filters = self.filters.iter().map(|filter| Pattern::parse(filter)).collect::<Result<Vec<Pattern>>>()?;
+        let mut filters = self.filters.iter().map(|filter| Pattern::parse(filter)).collect::<Result<Vec<Pattern>>>()?;
+        if filters.is_empty() {
+            filters.push(Pattern::all());
+        }
         let start = match (self.updates_only, self.history, self.from.get().checked_sub(1)) {
             (true, true, _) => return Err(contradiction("history", "updates_only")),
             (true, _, Some(_)) => return Err(contradiction("from_revision", "updates_only")),
@@ -92,7 +95,7 @@ impl WatchOptions {
             (false, true, None) => Start::History,
             (false, false, None) => Start::State,
         };
-        Ok(Wishes { filters, start, ignore_deletes: self.ignore_deletes, without_values: self.meta_only })
+        Ok(Wishes { filters: Filters::new(filters), start, ignore_deletes: self.ignore_deletes, without_values: self.meta_only })
     }
 }
 

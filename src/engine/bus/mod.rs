@@ -33,10 +33,10 @@ pub(crate) use watcher::{Next, Notice, Start, Stopper, Watcher, Wishes};
 use self::line::Line;
 use self::registry::{Registry, WatcherId};
 use super::core::Core;
+use super::read::Filters;
 use crate::env::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, fence};
 use crate::hash::KeyHasher;
 use crate::number::BucketId;
-use crate::subject::Pattern;
 
 /// One per store.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Bus {
     }
 
     /// Adds a watcher; what becomes visible after this is in its line.
-    fn add(&self, bucket: BucketId, filters: Arc<[Pattern]>, line: Arc<Line>) -> WatcherId {
+    fn add(&self, bucket: BucketId, filters: Filters, line: Arc<Line>) -> WatcherId {
         let mut registry = self.registry.lock();
         let id = registry.add(bucket, filters, line);
         self.watchers.fetch_add(1, Ordering::SeqCst);

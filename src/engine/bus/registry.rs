@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use super::line::{Line, Told};
+use crate::engine::read::Filters;
 use crate::env::sync::Arc;
 use crate::hash::KeyHasher;
 use crate::matcher::Matcher;
 use crate::number::BucketId;
-use crate::subject::Pattern;
 
 /// The name of a watcher: a place, and which of those that have had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +45,7 @@ struct Slot {
 struct Listed {
     line: Arc<Line>,
     bucket: BucketId,
-    filters: Arc<[Pattern]>,
+    filters: Filters,
     /// Its filters are in the matcher: it does not lag.
     is_in: bool,
 }
@@ -63,12 +63,12 @@ impl Registry {
     }
 
     /// Adds a watcher, whose filters are in from now on.
-    pub(super) fn add(&mut self, bucket: BucketId, filters: Arc<[Pattern]>, line: Arc<Line>) -> WatcherId {
+    pub(super) fn add(&mut self, bucket: BucketId, filters: Filters, line: Arc<Line>) -> WatcherId {
         let place = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() as u32 - 1
         });
-        for filter in &*filters {
+        for filter in filters.patterns() {
             self.matcher.add(bucket, filter, place);
         }
         let slot = &mut self.slots[place as usize];
@@ -99,7 +99,7 @@ impl Registry {
         let Some(listed) = slots.get_mut(id.place as usize).and_then(|slot| slot.watcher.as_mut()) else { return };
         listed.line.restart();
         if !std::mem::replace(&mut listed.is_in, true) {
-            for filter in &*listed.filters {
+            for filter in listed.filters.patterns() {
                 matcher.add(listed.bucket, filter, id.place);
             }
         }
@@ -110,7 +110,7 @@ impl Registry {
         let Self { matcher, slots, .. } = self;
         let Some(listed) = slots.get_mut(place as usize).and_then(|slot| slot.watcher.as_mut()) else { return };
         if std::mem::replace(&mut listed.is_in, false) {
-            for filter in &*listed.filters {
+            for filter in listed.filters.patterns() {
                 matcher.remove(listed.bucket, filter, place);
             }
         }

@@ -12,15 +12,11 @@ use std::time::Duration;
 use super::line::{Change, Line, Taken, Told};
 use super::registry::WatcherId;
 use crate::engine::core::Core;
-use crate::engine::read::{ChangeScan, Which};
+use crate::engine::read::{ChangeScan, Filters};
 use crate::entry::{Entry, Operation};
 use crate::env::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::number::{BucketId, CommitNumber, Revision};
-use crate::subject::Pattern;
-
-/// Up to so many keys are looked up; for more, and for patterns, the bucket is read.
-const POINTS_MAX: usize = 64;
 
 /// With what a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +34,8 @@ pub(crate) enum Start {
 /// What is to be watched.
 #[derive(Clone, Debug)]
 pub(crate) struct Wishes {
-    /// Any of them; none = all keys.
-    pub(crate) filters: Vec<Pattern>,
+    /// At least one.
+    pub(crate) filters: Filters,
     pub(crate) start: Start,
     pub(crate) ignore_deletes: bool,
     pub(crate) without_values: bool,
@@ -80,9 +76,9 @@ pub(crate) struct Watcher {
 #[derive(Debug)]
 enum Stage {
     Begin(Start),
-    /// What was looked up, as of a moment that shows everything up to this revision.
-    Points(std::vec::IntoIter<Entry>, Revision),
-    Reading(Box<ChangeScan>),
+    /// What there is as of a moment, which shows everything up to this revision. (The scan's own end may lie behind it, by commits that were
+    /// under way.)
+    Reading(Box<ChangeScan>, Revision),
     Live,
     Over,
 }
@@ -100,8 +96,7 @@ impl Watcher {
     /// Begins a watch: whatever becomes visible after this returns is part of it.
     pub(in crate::engine) fn new(core: &Arc<Core>, bucket: BucketId, wishes: Wishes) -> Result<Self> {
         let line = Arc::new(Line::default());
-        let filters = if wishes.filters.is_empty() { vec![Pattern::all()] } else { wishes.filters.clone() };
-        let id = core.bus.add(bucket, filters.into(), Arc::clone(&line));
+        let id = core.bus.add(bucket, wishes.filters.clone(), Arc::clone(&line));
         let mut watcher = Self {
             core: Arc::clone(core),
             bucket,
@@ -135,7 +130,7 @@ impl Watcher {
             }
             Start::After(after) => {
                 self.position = after;
-                ChangeScan::new(moment, after, Vec::new(), Which::Retained)?;
+                ChangeScan::since(moment, after, self.wishes.filters.clone())?;
             }
             Start::State | Start::History => {}
         }
@@ -161,22 +156,15 @@ impl Watcher {
                     let start = *start;
                     self.begin(start).map_err(|error| self.fallen_behind(error))?;
                 }
-                Stage::Points(entries, settled) => match entries.next() {
-                    Some(entry) => self.owe(entry),
-                    None => {
-                        self.position = self.position.max(*settled);
-                        self.go_live();
-                    }
-                },
-                Stage::Reading(scan) => match scan.next() {
+                Stage::Reading(scan, settled) => match scan.next() {
                     Ok(Some(delivery)) => {
                         self.skip(delivery.missing);
                         self.owe(delivery.entry);
                     }
                     Ok(None) => {
-                        let missing = scan.take_missing();
-                        self.position = self.position.max(scan.whole());
-                        self.skip(missing);
+                        self.position = self.position.max(*settled);
+                        let missing = scan.take_missing().map(|(from, to)| (from, to.min(self.position)));
+                        self.skip(missing.filter(|(from, to)| from <= to));
                         self.go_live();
                     }
                     Err(error) => return Err(self.fallen_behind(error)),
@@ -210,33 +198,20 @@ impl Watcher {
         self.through = moment.visible();
         let purged = moment.state().purged;
         let filters = self.wishes.filters.clone();
-        let keys: Option<Vec<&str>> = filters.iter().map(Pattern::exact).collect();
-        self.stage = match (start, keys) {
-            (Start::State, Some(mut keys)) if !keys.is_empty() && keys.len() <= POINTS_MAX => {
-                keys.sort_unstable();
-                keys.dedup();
-                let reader = moment.reader();
-                let entries = keys.iter().filter_map(|key| reader.entry(key.as_bytes()).transpose());
-                let mut entries = entries.collect::<Result<Vec<Entry>>>()?;
-                entries.sort_unstable_by_key(Entry::revision);
-                Stage::Points(entries.into_iter(), settled)
-            }
-            _ => {
-                let (after, which) = match start {
-                    Start::After(after) => (after, Which::Retained),
-                    Start::State => (Revision::NONE, Which::Newest),
-                    Start::History | Start::Updates => (Revision::NONE, Which::Retained),
-                };
-                let scan = ChangeScan::new(moment, after, filters, which)?;
-                if let (Start::After(_), Some(through)) = (start, scan.purged())
-                    && purged > self.purged
-                {
+        let scan = match start {
+            Start::State => ChangeScan::initial(moment, filters)?,
+            Start::History | Start::Updates => ChangeScan::since(moment, Revision::NONE, filters)?,
+            Start::After(after) => {
+                let scan = ChangeScan::since(moment, after, filters)?;
+                if let Some(through) = scan.purged().filter(|_| purged > self.purged) {
                     self.position = self.position.max(through);
                     self.owed.push_back(Notice::Purged { through });
                 }
-                Stage::Reading(Box::new(if self.wishes.without_values { scan.without_values() } else { scan }))
+                scan
             }
         };
+        let scan = if self.wishes.without_values { scan.without_values() } else { scan };
+        self.stage = Stage::Reading(Box::new(scan), settled);
         self.purged = self.purged.max(purged);
         Ok(())
     }
