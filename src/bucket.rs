@@ -275,7 +275,7 @@ impl Bucket {
     ///
     /// # Errors
     /// `Compacted` if a key that had been changed after `revision` was removed by expiry or [`purge_deletes`](Bucket::purge_deletes) while
-    /// that change was its newest, so that nothing tells of it: at once or as the last item. [`Error::floor`](crate::Error::floor) is the
+    /// that change was its newest, so that nothing tells of it. [`Error::floor`](crate::Error::floor) is the
     /// lowest revision from which on nothing is missing. And `BucketNotFound`, `Closed`; what comes later, `Corrupt` and `Io`, the iterator
     /// yields.
     pub fn changes_since(&self, revision: Revision) -> Result<Changes> {

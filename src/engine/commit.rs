@@ -279,6 +279,7 @@ impl Core {
     fn insert(&self, leader: &mut Leader, group: &[&Request], first: CommitNumber, now: u64) {
         let Leader { draft, buckets, changed, active, time_matters, .. } = leader;
         let mut last_live: Option<&mut Live> = None;
+        let mut dropped = Vec::new();
         for (commit, change) in (first.0..).map(CommitNumber).zip(&draft.changes) {
             let Request::Write(write) = group[change.member] else { unreachable!("only writes have operations") };
             let op = &write.ops.as_slice()[change.op];
@@ -303,8 +304,16 @@ impl Core {
             }
             if change.flags.drops_newest() {
                 live.change(changed).note_dropped(change.revision);
+                if dropped.last() != Some(&op.bucket) {
+                    dropped.push(op.bucket);
+                }
             }
             last_live = Some(live);
+        }
+        for id in dropped {
+            // Who resumes must know before it can miss the marker.
+            let live = buckets.get(&id).expect("judged in this group");
+            self.edit_bucket(first, &live.state);
         }
         for row in draft.rows.iter().filter(|row| row.growth != 0) {
             let live = buckets.get_mut(&row.bucket).expect("judged in this group");

@@ -5,9 +5,10 @@
 //! of not too many, these are looked up first, listed, and sorted: a list of at most 64 Ki keys and revisions, without values.
 //!
 //! A key that was removed while nothing was written, by expiry or `purge_deletes`, leaves no change: who knew an older value of it would
-//! keep that. So a scan from below such a removal fails with `Compacted`: at once where the bucket's floor says so, as its last item where
-//! what was removed is still there to be met (E8). From revision 0 on nothing is older, and nothing is missed.
+//! keep that. So there is no scan from below such a removal, but `Compacted` (E8). From revision 0 on nothing is older, and nothing is
+//! missed.
 
+use super::gone::find_gone;
 use super::verdict::{Listed, Verdict, Which, list_key, verdict};
 use super::{Filters, Moment, Scan, Wanted, stored_key};
 use crate::entry::{Entry, Flags};
@@ -65,7 +66,7 @@ impl ChangeScan {
     /// All retained changes after `after` of the keys that `filters` ask for.
     ///
     /// # Errors
-    /// `Compacted` if it is known already that some are missing.
+    /// `Compacted` if some are missing that no newer change of their keys makes up for.
     pub(crate) fn since(moment: Moment, after: Revision, filters: Filters) -> Result<Self> {
         let state = moment.state();
         let from = after.max(state.floor);
@@ -74,16 +75,22 @@ impl ChangeScan {
         }
         let steps = moment.last_revision.0.saturating_sub(from.0);
         let keys = filters.exact().filter(|keys| keys.len() as u64 <= (steps / STEPS_PER_LOOKUP).max(1));
-        let Some(keys) = keys else { return Ok(Self::walk(moment, after, filters, Which::Retained)) };
-        let (mut listed, mut missing) = (Vec::new(), None);
-        for key in keys {
-            let gone = list_key(&moment.reader(), key.as_bytes(), from, &mut listed, &mut missing)?;
-            if let Some(gone) = gone.filter(|_| after > Revision::NONE) {
-                return Err(Self::walk(moment, after, filters, Which::Retained).compacted(gone));
-            }
+        let (mut listed, mut missing, mut gone) = (Vec::new(), None, None);
+        for key in keys.iter().flatten() {
+            gone = gone.max(list_key(&moment.reader(), key.as_bytes(), from, &mut listed, &mut missing)?);
             if listed.len() > LISTED_MAX {
-                return Ok(Self::walk(moment, after, filters, Which::Retained));
+                break;
             }
+        }
+        let is_listed = keys.is_some() && listed.len() <= LISTED_MAX;
+        if !is_listed && after > Revision::NONE {
+            gone = find_gone(&moment, from, &filters)?;
+        }
+        if let Some(gone) = gone.filter(|_| after > Revision::NONE) {
+            return Err(Self::walk(moment, after, filters, Which::Retained).compacted(gone));
+        }
+        if !is_listed {
+            return Ok(Self::walk(moment, after, filters, Which::Retained));
         }
         Ok(Self { missing, ..Self::list(moment, after, filters, Which::Retained, listed) })
     }

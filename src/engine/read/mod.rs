@@ -9,11 +9,13 @@
 //! asks for the time only in buckets where entries expire.
 //!
 //! [`point`]: the newest entry of a key; [`past`]: entries and values by revision; [`history`]; [`scan`]: ranges of keys, both ways;
-//! [`changes`]: entries in the order of revisions; [`verdict`]: which of them count; [`filters`]: which keys; [`count`]: what is retained.
+//! [`changes`]: entries in the order of revisions; [`verdict`]: which of them count; [`gone`]: what they do not tell;
+//! [`filters`]: which keys; [`count`]: what is retained.
 
 mod changes;
 mod count;
 mod filters;
+mod gone;
 mod history;
 mod past;
 mod point;

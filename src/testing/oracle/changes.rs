@@ -42,10 +42,6 @@ impl OracleBucket {
         loop {
             let due: Option<(&str, &Version)> = expected.next();
             match events.next() {
-                Some(Err(error)) if error.kind() == ErrorKind::Compacted => {
-                    same("what comes after an error", &events.next().is_none(), &true)?;
-                    return self.compacted(error.floor(), since, from);
-                }
                 None if due.is_none() => break,
                 found => {
                     let found = found.transpose()?;
