@@ -23,6 +23,7 @@
 //! Whoever waits is woken once per group. A waker is the program's own code, which may call the store; so the leader only notes whom to wake,
 //! and does it when it holds no lock and no longer leads ([`Core::wake_watchers`]).
 
+mod gate;
 mod line;
 mod registry;
 mod tell;
@@ -30,19 +31,19 @@ mod watcher;
 
 pub(crate) use watcher::{Next, Notice, Start, Stopper, Watcher, Wishes};
 
+use self::gate::Gate;
 use self::line::Line;
 use self::registry::{Registry, WatcherId};
 use super::core::Core;
 use super::read::Filters;
-use crate::env::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, fence};
+use crate::env::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::hash::KeyHasher;
 use crate::number::BucketId;
 
 /// One per store.
 #[derive(Debug)]
 pub(super) struct Bus {
-    /// How many watchers there are.
-    watchers: AtomicU64,
+    gate: Gate,
     registry: Mutex<Registry>,
     /// Whom to wake.
     wakes: Mutex<Vec<Arc<Line>>>,
@@ -54,7 +55,7 @@ pub(super) struct Bus {
 impl Bus {
     pub(super) fn new(hasher: KeyHasher) -> Self {
         Self {
-            watchers: AtomicU64::new(0),
+            gate: Gate::new(),
             registry: Mutex::new(Registry::new(hasher)),
             wakes: Mutex::default(),
             has_wakes: AtomicBool::new(false),
@@ -64,12 +65,8 @@ impl Bus {
 
     /// Adds a watcher; what becomes visible after this is in its line.
     fn add(&self, bucket: BucketId, filters: Filters, line: Arc<Line>) -> WatcherId {
-        let mut registry = self.registry.lock();
-        let id = registry.add(bucket, filters, line);
-        self.watchers.fetch_add(1, Ordering::SeqCst);
-        drop(registry);
-        // What the caller finds visible after this, no leader that missed the new number has made visible since.
-        fence(Ordering::SeqCst);
+        let id = self.registry.lock().add(bucket, filters, line);
+        self.gate.enter();
         id
     }
 
@@ -81,14 +78,12 @@ impl Bus {
     fn remove(&self, id: WatcherId) {
         let mut registry = self.registry.lock();
         registry.remove(id);
-        self.watchers.fetch_sub(1, Ordering::SeqCst);
+        self.gate.leave();
     }
 
     /// For a leader that has just made a group visible: the registry, if anybody watches.
     fn if_watched(&self) -> Option<MutexGuard<'_, Registry>> {
-        // Between what was made visible and the look at the number: see above.
-        fence(Ordering::SeqCst);
-        (self.watchers.load(Ordering::Relaxed) > 0).then(|| self.registry.lock())
+        self.gate.is_watched().then(|| self.registry.lock())
     }
 
     /// Notes whom to wake.
