@@ -1,6 +1,6 @@
 //! The program of README.md, word for word: `cargo run --example quickstart`.
 
-use annals::{BucketConfig, ErrorKind, Store};
+use annals::{BucketConfig, ErrorKind, Event, Store};
 
 fn main() -> annals::Result<()> {
     let store = Store::open("annals-quickstart")?; // a directory, created if missing
@@ -16,8 +16,12 @@ fn main() -> annals::Result<()> {
         let entry = entry?;
         println!("{} {:?} {} {:?}", entry.revision(), entry.operation(), entry.key(), entry.value());
     }
-    for key in users.keys()? {
-        println!("{}", key?);
+    for event in users.watch("eu.>")? {
+        match event? {
+            Event::Entry(entry) => println!("{} = {:?} at {}", entry.key(), entry.value(), entry.revision()),
+            Event::UpToDate => break, // that was the state; go on, and every change follows as it is committed
+            _ => {}
+        }
     }
     store.close()
 }

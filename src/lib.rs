@@ -102,3 +102,8 @@ pub use status::{BucketEstimate, BucketStatus};
 pub use store::Store;
 pub use ticket::Ticket;
 pub use watch::{Changes, Event, Watch, WatchOptions, WatchStopper, WatchStream, WatchToken};
+
+/// The examples of the guides are tests, too.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/watching.md")]
+struct Guides;
