@@ -17,8 +17,6 @@ use crate::scan::{Entries, History, KeyRange, Keys, KeysOptions};
 use crate::snapshot::{BucketSnapshot, value_of};
 use crate::status::{BucketEstimate, BucketStatus};
 use crate::subject::Pattern;
-#[cfg(any(test, feature = "testing"))]
-use crate::watch::WatchToken;
 use crate::watch::{Changes, Watch, WatchOptions};
 
 /// A bucket: keys with values, revisions and history. Clones share it; it is `Send` and `Sync`.
@@ -311,9 +309,10 @@ impl Bucket {
     /// [`watch`](Bucket::watch) with several patterns, from another beginning, or with less to each event.
     ///
     /// # Errors
-    /// As [`watch`](Bucket::watch). `InvalidArgument` if the options contradict each other; `Compacted` if a revision to begin from is
-    /// given and a key that had been changed since was removed without a trace, with the lowest one that is not too low as
-    /// [`Error::floor`](crate::Error::floor).
+    /// As [`watch`](Bucket::watch). `InvalidArgument` if the options contradict each other; `Compacted` if a revision or token to begin from
+    /// is given and a key that had been changed since was removed without a trace, with the lowest one that is not too low as
+    /// [`Error::floor`](crate::Error::floor). For a token also `Diverged`, if some of what it has seen was taken back, and `BucketNotFound` if
+    /// it is of another bucket.
     pub fn watch_with(&self, options: WatchOptions) -> Result<Watch> {
         Ok(Watch::new(self.engine.watch(self.id, options.wishes()?)?))
     }
@@ -379,23 +378,5 @@ impl Bucket {
 impl fmt::Debug for Bucket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Bucket").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-/// For tests: no stable API.
-#[cfg(any(test, feature = "testing"))]
-impl Bucket {
-    /// The token of whoever has seen everything up to now.
-    #[doc(hidden)]
-    pub fn token_now(&self) -> Result<WatchToken> {
-        let moment = self.engine.moment(self.id)?;
-        Ok(WatchToken::new(moment.position(moment.state().purged, moment.last_revision())))
-    }
-
-    /// What whoever has that token is to be told: up to where the bucket was purged since, and the revision after which changes go on.
-    #[doc(hidden)]
-    pub fn resume(&self, token: &WatchToken) -> Result<(Option<Revision>, Revision)> {
-        let resumption = self.engine.moment(self.id)?.resume(token.position())?;
-        Ok((resumption.purged, resumption.after))
     }
 }

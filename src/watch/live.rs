@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::engine::{Next, Notice, Stopper, Watcher};
 use crate::error::Result;
-use crate::watch::{Event, WatchStream};
+use crate::watch::{Event, WatchStream, WatchToken};
 
 /// The changes of a bucket as they come; see [`Bucket::watch`](crate::Bucket::watch).
 ///
@@ -108,6 +108,13 @@ impl Watch {
         }
     }
 
+    /// Where this watch is: whoever keeps it together with what was given so far can go on from there, with
+    /// [`WatchOptions::after`](crate::WatchOptions::after), also after the watch has ended. Costs no reading; may be asked for after each event.
+    #[must_use]
+    pub fn token(&self) -> WatchToken {
+        WatchToken::new(self.watcher.position())
+    }
+
     /// Ends the watch. Never waits.
     pub fn stop(&mut self) {
         self.watcher.end();
@@ -178,6 +185,7 @@ impl From<Notice> for Event {
         match notice {
             Notice::Entry(entry) => Self::Entry(entry),
             Notice::UpToDate => Self::UpToDate,
+            Notice::Progress { revision, durable } => Self::Progress { revision, durable },
             Notice::Skipped { from, to } => Self::Skipped { from, to },
             Notice::Purged { through } => Self::Purged { through },
         }

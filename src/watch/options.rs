@@ -4,6 +4,7 @@ use crate::engine::{Filters, Start, Wishes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::number::Revision;
 use crate::subject::Pattern;
+use crate::watch::WatchToken;
 
 /// Which changes [`Bucket::watch_with`](crate::Bucket::watch_with) gives. By default: of every key its newest entry, markers
 /// included, then everything that comes.
@@ -29,6 +30,8 @@ pub struct WatchOptions {
     ignore_deletes: bool,
     meta_only: bool,
     from: Revision,
+    after: Option<WatchToken>,
+    progress: bool,
 }
 
 impl WatchOptions {
@@ -81,21 +84,72 @@ impl WatchOptions {
         self
     }
 
+    /// Goes on where a watch with the same filters was: with every change that it has not given and that is still retained, after
+    /// [`Event::Purged`](crate::Event::Purged) if the whole bucket was purged meanwhile; then `UpToDate`, then what comes. Whoever kept what that
+    /// watch gave, together with its [`token`](crate::Watch::token), has the bucket's state again, exactly: after a restart, a kill, or a power
+    /// cut. A token that has seen more than a power cut left is refused with `Diverged`.
+    ///
+    /// ```
+    /// use annals::{BucketConfig, Event, Store, WatchOptions, WatchToken};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("data");
+    /// let store = Store::open(&path)?;
+    /// let jobs = store.create_bucket(BucketConfig::new("jobs"))?;
+    /// jobs.put("nightly", "queued")?;
+    /// let mut watch = jobs.watch(">")?;
+    /// let seen = watch.next().unwrap()?;
+    /// let noted = watch.token().to_string();
+    /// store.close()?;
+    ///
+    /// let store = Store::open(&path)?;
+    /// let jobs = store.bucket("jobs")?;
+    /// jobs.put("hourly", "queued")?;
+    /// let token: WatchToken = noted.parse()?;
+    /// let mut watch = jobs.watch_with(WatchOptions::new().after(token))?;
+    /// assert_eq!(watch.next().unwrap()?.entry().unwrap().key().as_str(), "hourly");
+    /// assert_eq!(watch.next().unwrap()?, Event::UpToDate);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn after(mut self, token: WatchToken) -> Self {
+        self.after = Some(token);
+        self
+    }
+
+    /// Whether to tell by [`Event::Progress`](crate::Event::Progress) how far the watch is, and how much of that is durable: whenever there is
+    /// nothing else to give and one of the two has changed. Nobody is woken for that: a watch that waits in `next` tells it before it waits
+    /// and after the next change; ask with [`next_timeout`](crate::Watch::next_timeout) or [`try_next`](crate::Watch::try_next) to hear it in
+    /// between.
+    #[must_use]
+    pub const fn progress(mut self, tell: bool) -> Self {
+        self.progress = tell;
+        self
+    }
+
     /// What that means to the engine.
     pub(crate) fn wishes(self) -> Result<Wishes> {
         let mut filters = self.filters.iter().map(|filter| Pattern::parse(filter)).collect::<Result<Vec<Pattern>>>()?;
         if filters.is_empty() {
             filters.push(Pattern::all());
         }
-        let start = match (self.updates_only, self.history, self.from.get().checked_sub(1)) {
-            (true, true, _) => return Err(contradiction("history", "updates_only")),
-            (true, _, Some(_)) => return Err(contradiction("from_revision", "updates_only")),
-            (true, false, None) => Start::Updates,
-            (false, _, Some(after)) => Start::After(Revision::from(after)),
-            (false, true, None) => Start::History,
-            (false, false, None) => Start::State,
+        let start = match (self.updates_only, self.history, self.from.get().checked_sub(1), self.after) {
+            (true, true, ..) => return Err(contradiction("history", "updates_only")),
+            (true, _, Some(_), _) => return Err(contradiction("from_revision", "updates_only")),
+            (true, _, _, Some(_)) => return Err(contradiction("after", "updates_only")),
+            (_, _, Some(_), Some(_)) => return Err(contradiction("from_revision", "after")),
+            (true, false, None, None) => Start::Updates,
+            (false, _, None, Some(token)) => Start::Resumed(*token.position()),
+            (false, _, Some(after), None) => Start::After(Revision::from(after)),
+            (false, true, None, None) => Start::History,
+            (false, false, None, None) => Start::State,
         };
-        Ok(Wishes { filters: Filters::new(filters), start, ignore_deletes: self.ignore_deletes, without_values: self.meta_only })
+        Ok(Wishes {
+            filters: Filters::new(filters),
+            start,
+            ignore_deletes: self.ignore_deletes,
+            without_values: self.meta_only,
+            progress: self.progress,
+        })
     }
 }
 

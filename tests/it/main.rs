@@ -19,4 +19,5 @@ mod machine;
 mod reads;
 mod refusals;
 mod space;
+mod tokens;
 mod writes;

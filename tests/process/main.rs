@@ -9,11 +9,14 @@
 //! - revisions rise along the history and none was ever given out twice, over all rounds;
 //! - what was seen once is never taken back: everything that an open shows counts as acknowledged from then on.
 //!
+//! `watchers` does the same with a thousand watchers, which go on from their tokens.
+//!
 //! `ANNALS_KILL_ROUNDS` sets the number of kills (default 200), `ANNALS_KILL_SEED` the delays.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "real threads, real time")]
 
 mod ledger;
+mod watchers;
 mod writer;
 
 use std::io::{BufRead, BufReader};

@@ -138,7 +138,7 @@ pub(crate) fn checksum(bytes: &[u8]) -> u64 {
 }
 
 /// The finalizer of `SplitMix64`.
-fn mixed(number: u64) -> u64 {
+pub(crate) fn mixed(number: u64) -> u64 {
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ number >> 31

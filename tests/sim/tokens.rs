@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use annals::testing::disk::CrashPolicy;
 use annals::testing::oracle::{Checked, Mismatch, Write};
-use annals::{Bucket, BucketConfig, ErrorKind, Event, Revision, WatchToken};
+use annals::{Bucket, BucketConfig, ErrorKind, Event, Watch, WatchOptions, WatchToken};
 
 use crate::script::Step::{
     Bucket as Make, Close, Cut, Delete, Drop, DropBucket, Flush, Jobs, Kill, MergeAll, Open, Purge, PurgeAll, PurgeDeletes, Put,
@@ -42,6 +42,29 @@ struct Watcher {
 fn newest(bucket: &Bucket) -> annals::Result<BTreeMap<String, u64>> {
     // Oldest first, so the newest of a key stays.
     bucket.history(">")?.map(|entry| entry.map(|entry| (entry.key().as_str().to_owned(), entry.revision().get()))).collect()
+}
+
+fn token_of(bucket: &Bucket) -> annals::Result<WatchToken> {
+    Ok(bucket.watch_with(WatchOptions::new().updates_only(true))?.token())
+}
+
+fn resume(bucket: &Bucket, token: WatchToken) -> annals::Result<Watch> {
+    bucket.watch_with(WatchOptions::new().after(token))
+}
+
+/// Until it is up to date, or ends.
+fn go_on(mut watch: Watch, known: &mut BTreeMap<String, u64>) -> Checked<Option<ErrorKind>> {
+    loop {
+        match watch.try_next() {
+            Ok(Some(Event::Entry(entry))) => {
+                known.insert(entry.key().as_str().to_owned(), entry.revision().get());
+            }
+            Ok(Some(Event::Purged { through })) => known.retain(|_, revision| *revision > through.get()),
+            Ok(Some(Event::UpToDate)) => return Ok(None),
+            Err(error) => return Ok(Some(error.kind())),
+            other => return Err(Mismatch::new(format!("yields {other:?}"))),
+        }
+    }
 }
 
 /// A script in which time takes keys away, so that not all that goes is told.
@@ -82,7 +105,7 @@ impl Run {
             let bucket = store.bucket(&name)?;
             let live = &self.world.ledger.live;
             self.watchers.push(Watcher {
-                token: bucket.token_now()?,
+                token: token_of(&bucket)?,
                 identity: live.identity(&name),
                 revision: live.last_entry(&name),
                 known: newest(&bucket)?,
@@ -114,8 +137,8 @@ impl Run {
                 watcher.may_be_lost |= is_opened && watcher.revision > ledger.least_last_entry(&watcher.bucket);
                 watcher.come_back(&bucket, is_opened, self.is_lossy).map_err(|mismatch| mismatch.context(place))?
             } else {
-                let refused = bucket.resume(&watcher.token).map_err(|error| error.kind());
-                if refused != Err(ErrorKind::BucketNotFound) {
+                let refused = resume(&bucket, watcher.token).err().map(|error| error.kind());
+                if refused != Some(ErrorKind::BucketNotFound) {
                     return Err(Mismatch::new(format!("another bucket answers {refused:?}")).context(place));
                 }
                 true
@@ -129,8 +152,8 @@ impl Watcher {
     /// Goes on, or not; answers whether it is of no more use.
     fn come_back(&self, bucket: &Bucket, is_opened: bool, is_lossy: bool) -> Checked<bool> {
         let state = newest(bucket)?;
-        let (purged, after) = match bucket.resume(&self.token) {
-            Ok(resumption) if !self.is_lost => resumption,
+        let watch = match resume(bucket, self.token) {
+            Ok(watch) if !self.is_lost => watch,
             Err(error) if error.kind() == ErrorKind::Diverged && self.is_lost => return Ok(false),
             Err(error) if error.kind() == ErrorKind::Compacted && is_lossy => return Ok(true),
             Err(error) if error.kind() == ErrorKind::Diverged && self.may_be_lost => return Ok(true),
@@ -146,26 +169,17 @@ impl Watcher {
             other => return Err(Mismatch::new(format!("answered {other:?}"))),
         };
         let mut known = self.known.clone();
-        if let Some(through) = purged {
-            known.retain(|_, revision| *revision > through.get());
-        }
-        for event in bucket.changes_since(after)? {
-            match event {
-                Ok(Event::Entry(entry)) => {
-                    known.insert(entry.key().as_str().to_owned(), entry.revision().get());
-                }
-                // Who knows it already, is told by whoever goes on from a revision only.
-                Ok(Event::Purged { through }) if through <= after => {}
-                Err(error) if error.kind() == ErrorKind::Compacted && is_lossy => return Ok(true),
-                other => return Err(Mismatch::new(format!("yields {other:?}"))),
-            }
+        match go_on(watch, &mut known)? {
+            None => {}
+            Some(ErrorKind::Compacted) if is_lossy => return Ok(true),
+            other => return Err(Mismatch::new(format!("ends with {other:?}"))),
         }
         let mut state = state;
         if is_lossy {
             // A marker was dropped, which had been seen, and a crash has brought it back.
-            state.retain(|key, revision| known.contains_key(key) || *revision > after.get());
+            state.retain(|key, revision| known.contains_key(key) || *revision > self.revision);
             // What went by itself had been seen, or the floor would have said so.
-            known.retain(|key, revision| state.contains_key(key) || *revision > after.get());
+            known.retain(|key, revision| state.contains_key(key) || *revision > self.revision);
         }
         if known == state { Ok(false) } else { Err(Mismatch::new(format!("goes on to {known:?} instead of {state:?}"))) }
     }
@@ -314,19 +328,20 @@ fn an_idle_bucket_keeps_its_tokens_however_often_its_store_is_killed() {
         world.run(&[Open, Make("b", 2), Make("c", 2), Put("b", "a", 9), Put("c", "a", 9), Sync]).unwrap();
         let tokens = |world: &World| {
             let store = world.store.clone().unwrap();
-            ["b", "c"].map(|name| store.bucket(name).unwrap().token_now().unwrap())
+            ["b", "c"].map(|name| token_of(&store.bucket(name).unwrap()).unwrap())
         };
         let first = tokens(&world);
         for _ in 0..100 {
             world.run(&[Put("c", "a", 9), Sync, Kill, Open]).unwrap();
         }
         let store = world.store.clone().unwrap();
-        let idle = store.bucket("b").unwrap();
-        assert_eq!(idle.resume(&first[0]).unwrap(), (None, Revision::from(1)));
-        assert_eq!(idle.token_now().unwrap(), first[0], "nothing has happened since");
+        let (idle, busy) = (store.bucket("b").unwrap(), store.bucket("c").unwrap());
+        let mut known = BTreeMap::new();
+        assert_eq!(go_on(resume(&idle, first[0]).unwrap(), &mut known).unwrap(), None);
+        assert!(known.is_empty());
+        assert_eq!(token_of(&idle).unwrap(), first[0], "nothing has happened since");
         // The busy one has forgotten what became of the oldest.
-        let busy = store.bucket("c").unwrap();
-        assert_eq!(busy.resume(&first[1]).unwrap_err().kind(), ErrorKind::Compacted);
-        assert_eq!(busy.resume(&tokens(&world)[1]).unwrap().0, None);
+        assert_eq!(resume(&busy, first[1]).unwrap_err().kind(), ErrorKind::Compacted);
+        assert!(resume(&busy, tokens(&world)[1]).is_ok());
     }
 }

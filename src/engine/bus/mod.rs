@@ -25,6 +25,7 @@
 
 mod gate;
 mod line;
+mod reached;
 mod registry;
 mod tell;
 mod watcher;

@@ -10,13 +10,15 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::line::{Change, Line, Taken, Told};
+use super::reached::Reached;
 use super::registry::WatcherId;
 use crate::engine::core::Core;
-use crate::engine::read::{ChangeScan, Filters};
+use crate::engine::read::{ChangeScan, Filters, Origin};
 use crate::entry::{Entry, Operation};
 use crate::env::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::number::{BucketId, CommitNumber, Revision};
+use crate::resume::Position;
 
 /// With what a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(crate) enum Start {
     Updates,
     /// What is retained after a revision.
     After(Revision),
+    /// What an earlier watch did not see.
+    Resumed(Position),
 }
 
 /// What is to be watched.
@@ -39,6 +43,8 @@ pub(crate) struct Wishes {
     pub(crate) start: Start,
     pub(crate) ignore_deletes: bool,
     pub(crate) without_values: bool,
+    /// Tell how far it is when there is nothing else to tell.
+    pub(crate) progress: bool,
 }
 
 /// An item of a watch.
@@ -46,6 +52,7 @@ pub(crate) struct Wishes {
 pub(crate) enum Notice {
     Entry(Entry),
     UpToDate,
+    Progress { revision: Revision, durable: Revision },
     Skipped { from: Revision, to: Revision },
     Purged { through: Revision },
 }
@@ -70,6 +77,10 @@ pub(crate) struct Watcher {
     taken: VecDeque<Told>,
     /// To be given before anything else.
     owed: VecDeque<Notice>,
+    origin: Origin,
+    /// What `purged` and `position` were when all that was owed had been given.
+    given: (CommitNumber, Revision),
+    reached: Reached,
 }
 
 /// Where the next item comes from.
@@ -96,6 +107,7 @@ impl Watcher {
     /// Begins a watch: whatever becomes visible after this returns is part of it.
     pub(in crate::engine) fn new(core: &Arc<Core>, bucket: BucketId, wishes: Wishes) -> Result<Self> {
         let line = Arc::new(Line::default());
+        let origin = core.moment(bucket)?.origin();
         let id = core.bus.add(bucket, wishes.filters.clone(), Arc::clone(&line));
         let mut watcher = Self {
             core: Arc::clone(core),
@@ -110,6 +122,10 @@ impl Watcher {
             is_up_to_date: false,
             taken: VecDeque::new(),
             owed: VecDeque::new(),
+            given: (CommitNumber(0), Revision::NONE),
+            // What was there when the store was opened had been made durable by then.
+            reached: Reached::new(origin.start()),
+            origin,
         };
         watcher.check()?;
         Ok(watcher)
@@ -132,8 +148,14 @@ impl Watcher {
                 self.position = after;
                 ChangeScan::since(moment, after, self.wishes.filters.clone())?;
             }
+            Start::Resumed(before) => {
+                moment.resume(&before)?;
+                (self.purged, self.position) = (before.purged, before.revision);
+                self.stage = Stage::Begin(Start::After(before.revision));
+            }
             Start::State | Start::History => {}
         }
+        self.given = (self.purged, self.position);
         Ok(())
     }
 
@@ -149,6 +171,9 @@ impl Watcher {
     fn step(&mut self) -> Result<Next> {
         loop {
             if let Some(notice) = self.owed.pop_front() {
+                if self.owed.is_empty() {
+                    self.given = (self.purged, self.position);
+                }
                 return Ok(Next::Notice(notice));
             }
             match &mut self.stage {
@@ -174,10 +199,11 @@ impl Watcher {
                     None => {
                         // Looked at first: whatever had been told by then is in the line.
                         let health = self.core.health.check_writable();
+                        let settled = self.core.settled_revision(self.bucket);
                         match self.line.take(&mut self.taken) {
                             Taken::Events => {}
                             Taken::Lags => self.stage = Stage::Begin(Start::After(self.position)),
-                            Taken::Nothing => return health.map(|()| Next::Wait),
+                            Taken::Nothing => return health.map(|()| self.rest(settled)),
                             Taken::Gone => return Err(self.core.bucket_gone()),
                             Taken::Stopped => return Ok(Next::Over),
                         }
@@ -186,6 +212,26 @@ impl Watcher {
                 Stage::Over => return Ok(Next::Over),
             }
         }
+    }
+
+    /// There is nothing to give, and was not when everything up to `settled` had been told: so it has seen all of that.
+    fn rest(&mut self, settled: Revision) -> Next {
+        self.position = self.position.max(settled);
+        self.given = (self.purged, self.position);
+        if !self.wishes.progress {
+            return Next::Wait;
+        }
+        // Looked at now: it shows whatever had been told.
+        let visible = self.core.view.load().visible();
+        match self.reached.advance(self.position, visible, self.core.tail.durable()) {
+            Some((revision, durable)) => Next::Notice(Notice::Progress { revision, durable }),
+            None => Next::Wait,
+        }
+    }
+
+    /// Where whoever has taken all that was given goes on.
+    pub(crate) fn position(&self) -> Position {
+        self.origin.position(self.given.0, self.given.1)
     }
 
     /// Joins, or joins again, and begins to read what there is.
@@ -200,7 +246,7 @@ impl Watcher {
         let filters = self.wishes.filters.clone();
         let scan = match start {
             Start::State => ChangeScan::initial(moment, filters)?,
-            Start::History | Start::Updates => ChangeScan::since(moment, Revision::NONE, filters)?,
+            Start::History | Start::Updates | Start::Resumed(_) => ChangeScan::since(moment, Revision::NONE, filters)?,
             Start::After(after) => {
                 let scan = ChangeScan::since(moment, after, filters)?;
                 if let Some(through) = scan.purged().filter(|_| purged > self.purged) {

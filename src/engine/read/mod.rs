@@ -27,6 +27,7 @@ pub(crate) use changes::ChangeScan;
 pub(crate) use count::{Counts, Estimate};
 pub(crate) use filters::Filters;
 pub(crate) use history::EntryScan;
+pub(crate) use resume::Origin;
 pub(crate) use scan::{Item, Scan, Span, Wanted};
 
 use std::sync::Arc;

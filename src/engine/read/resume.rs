@@ -1,15 +1,35 @@
 //! Going on where somebody was: positions in a bucket, and the verdicts on them as errors.
 
+use std::sync::Arc;
+
 use super::Moment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::BucketState;
 use crate::number::{CommitNumber, Revision};
 use crate::resume::{Position, Refusal, Resumption};
 
-impl Moment {
-    /// The position of whoever has seen everything up to `revision`, and no purge of the whole bucket after the commit `purged`. Any moment
-    /// of the bucket since the store was opened will do.
+/// What a position in a bucket is told by; the same as long as the store is open.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    state: Arc<BucketState>,
+    incarnation: u64,
+}
+
+impl Origin {
+    /// The position of whoever has seen everything up to `revision`, and no purge of the whole bucket after the commit `purged`.
     pub(crate) fn position(&self, purged: CommitNumber, revision: Revision) -> Position {
-        Position::new(&self.state, self.view.incarnation, purged, revision)
+        Position::new(&self.state, self.incarnation, purged, revision)
+    }
+
+    /// The bucket's last revision when the store was opened; everything up to there is durable.
+    pub(crate) fn start(&self) -> Revision {
+        self.state.start
+    }
+}
+
+impl Moment {
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { state: Arc::clone(&self.state), incarnation: self.view.incarnation }
     }
 
     /// How whoever was there goes on.
