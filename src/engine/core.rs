@@ -13,6 +13,7 @@ use super::board::Board;
 use super::bus::Bus;
 use super::commit::NO_TIME;
 use super::health::Health;
+use super::horizon::Horizons;
 use super::keeper::Keeper;
 use super::leader::Leader;
 use super::merge::Merging;
@@ -58,7 +59,7 @@ pub(super) struct Core {
     pub(super) flushing: Mutex<()>,
     pub(super) merging: Mutex<Merging>,
     /// One sweep at a time.
-    pub(super) sweeping: Mutex<()>,
+    pub(super) sweeping: Mutex<Horizons>,
     /// At which store time the next sweep is due, as far as is known.
     pub(super) sweep_at: AtomicU64,
     pub(super) pressure: Pressure,

@@ -6,7 +6,7 @@
 //!   no entry; [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
 //! - [`bus`]: from a commit to whoever watches.
 //! - [`read`]: the read path, without locks: one reader, for handles and snapshots alike.
-//! - [`jobs`]: what happens behind writers; [`flush`], [`merge`], [`sweep`]; [`board`]: where they are called; [`pressure`]: what writers pay;
+//! - [`jobs`]: what happens behind writers; [`flush`], [`merge`], [`sweep`] ([`horizon`]); [`board`]: where they are called; [`pressure`]: what writers pay;
 //!   [`build`]: making segment files;
 //!   [`keeper`] and [`edits`]: the manifest; [`retired`]: what waits for its last reader; [`reserve`]: space for a full disk.
 //! - [`recovery`]: from a directory to an open store; [`directory`]: what lies there; [`replayed`]: what the log says; [`closing`]: the way
@@ -28,6 +28,7 @@ mod directory;
 mod edits;
 mod flush;
 mod health;
+mod horizon;
 mod jobs;
 mod judge;
 mod keeper;

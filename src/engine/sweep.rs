@@ -1,7 +1,7 @@
 //! Expiry as commits, in buckets with `limit_markers` (E14): each key that expires gets a marker, in the order in which they expire.
 //!
 //! A sweep *looks* for what has expired since the last one, in bounded pieces: in segments along the permutations by deadline and by
-//! revision, so that it costs what expires; in memtables at every key. What it finds are candidates; a marker is written on the condition
+//! revision, so that it costs what expires; in memtables at every key, where something may have expired ([`horizon`](super::horizon)). What it finds are candidates; a marker is written on the condition
 //! that the key's newest entry is the one that was found, so whatever is committed meanwhile, no key gets two or a wrong one. A group of
 //! markers is one record, with how far the sweep has got behind them: a crash loses both or neither. Until then retention keeps what has
 //! expired, so a sweep after any downtime finds everything that is due.
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::board::RETRY_AFTER;
 use super::core::Core;
+use super::horizon::Horizons;
 use super::leader::Leader;
 use super::request::{Op, OpFields, Ops, Request, SweptTo, Write};
 use super::size::expiry_of;
@@ -93,6 +94,10 @@ pub(super) struct Sweep {
 }
 
 impl<'a> Look<'a> {
+    fn new(states: &'a [Arc<BucketState>], now: u64, after: Option<Place>) -> Self {
+        Self { states, now, after, found: BTreeMap::new(), is_cut: false, next: u64::MAX }
+    }
+
     fn state(&self, id: BucketId) -> Option<&'a Arc<BucketState>> {
         self.states.binary_search_by_key(&id, |state| state.id).ok().and_then(|at| self.states.get(at))
     }
@@ -120,18 +125,31 @@ impl<'a> Look<'a> {
         false
     }
 
-    /// The newest entry of each key of a memtable; what it has superseded leaves no marker.
-    fn look_into_memtables(&mut self, view: &View, visible: CommitNumber) {
+    /// The newest entry of each key of a memtable; what it has superseded leaves no marker. A memtable in which nothing can have expired,
+    /// by its horizon, is left out.
+    fn look_into_memtables(&mut self, view: &View, visible: CommitNumber, mut horizons: Option<&mut Horizons>) {
         for memtable in view.memtables() {
+            if let Some(horizons) = &mut horizons {
+                let next = horizons.next(memtable, visible, self.states);
+                if next > self.now {
+                    self.next = self.next.min(next);
+                    continue;
+                }
+            }
+            let mut next = u64::MAX;
             memtable.each_newest(visible, |bucket, key, meta| {
                 let Some(state) = self.state(bucket) else { return };
                 let at = expiry_of(state, meta);
                 let (deadline, revision) = state.cursor;
                 let is_swept = if at == meta.deadline { at <= deadline } else { meta.revision <= revision };
                 if at < u64::MAX && !is_swept && meta.revision > state.floor {
+                    next = next.min(at);
                     self.take(at, bucket, meta, key);
                 }
             });
+            if let Some(horizons) = &mut horizons {
+                horizons.set(memtable, next);
+            }
         }
     }
 
@@ -186,7 +204,7 @@ impl<'a> Look<'a> {
 impl Core {
     /// Commits the markers of all that has expired by now, in all buckets that have them or in one.
     pub(super) fn sweep(&self, only: Option<BucketId>) -> Result<Sweep> {
-        let _turn = self.sweeping.lock();
+        let mut horizons = self.sweeping.lock();
         let mut sweep = Sweep { has_written: false, next: u64::MAX };
         let mut after = None;
         loop {
@@ -202,7 +220,10 @@ impl Core {
             if states.is_empty() {
                 return Ok(sweep);
             }
-            let look = self.look(&view, visible, &states, now, after)?;
+            horizons.settle(&view, &states);
+            let mut look = Look::new(&states, now, after);
+            look.look_into_memtables(&view, visible, Some(&mut horizons));
+            look.look_into_segments(&view)?;
             after = look.found.last_key_value().map(|(place, _)| *place);
             sweep.next = look.next;
             for group in self.groups(&look, &view, visible)? {
@@ -224,7 +245,9 @@ impl Core {
                 return Ok(());
             }
             let (view, states) = (self.view.load_full(), [Arc::clone(&live.state)]);
-            let look = self.look(&view, visible, &states, now, after)?;
+            let mut look = Look::new(&states, now, after);
+            look.look_into_memtables(&view, visible, None);
+            look.look_into_segments(&view)?;
             after = look.found.last_key_value().map(|(place, _)| *place);
             for group in self.groups(&look, &view, visible)? {
                 let request = self.write_by_leader(&group.markers(), Some(group.swept));
@@ -236,20 +259,6 @@ impl Core {
                 return Ok(());
             }
         }
-    }
-
-    fn look<'a>(
-        &self,
-        view: &View,
-        visible: CommitNumber,
-        states: &'a [Arc<BucketState>],
-        now: u64,
-        after: Option<Place>,
-    ) -> Result<Look<'a>> {
-        let mut look = Look { states, now, after, found: BTreeMap::new(), is_cut: false, next: u64::MAX };
-        look.look_into_memtables(view, visible);
-        look.look_into_segments(view)?;
-        Ok(look)
     }
 
     /// The candidates in groups, and of each those that are to have a marker.

@@ -159,6 +159,18 @@ impl Memtable {
         Some(read(Found { commit: entry.commit(), meta: entry.meta(), value: kept.bytes(), kept }))
     }
 
+    /// Hands the entries at or below `visible` to `look`, in the order in which they came, from number `from` on; answers how many there
+    /// are with those before.
+    pub(crate) fn each_arrival(&self, from: usize, visible: CommitNumber, mut look: impl FnMut(BucketId, &Meta)) -> usize {
+        let end = self.arrivals.len();
+        for index in from..end {
+            let (key, entry) = self.arrivals.get(index);
+            let Some(entry) = self.entries.entry(entry).filter(|entry| entry.commit() <= visible) else { return index };
+            look(self.entries.key(key).bucket(), &entry.meta());
+        }
+        end
+    }
+
     /// Hands the newest entry at or below `visible` of every key to `look`, in no order, dropped ones left out. Costs a look at each key.
     pub(crate) fn each_newest(&self, visible: CommitNumber, mut look: impl FnMut(BucketId, &[u8], &Meta)) {
         let mut at = self.entries.last_born();
