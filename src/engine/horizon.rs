@@ -4,7 +4,7 @@
 //! may be something: so of each memtable is kept up to which entry it was looked at, and when the first of these expires. What came since
 //! is added at the next sweep, at the cost of what came.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::size::expiry_of;
 use crate::manifest::BucketState;
@@ -22,11 +22,18 @@ pub(super) struct Horizons {
 
 #[derive(Debug)]
 struct Horizon {
-    memtable: Arc<Memtable>,
+    /// What has been flushed is not held.
+    memtable: Weak<Memtable>,
     /// So many entries have been looked at.
     seen: usize,
     /// When the first of them expires that has not been swept; or before that.
     next: u64,
+}
+
+impl Horizon {
+    fn is_of(&self, memtable: &Arc<Memtable>) -> bool {
+        std::ptr::eq(self.memtable.as_ptr(), Arc::as_ptr(memtable))
+    }
 }
 
 impl Horizons {
@@ -37,7 +44,7 @@ impl Horizons {
             self.buckets = buckets.collect();
             self.known.clear();
         }
-        self.known.retain(|horizon| view.memtables().any(|memtable| Arc::ptr_eq(memtable, &horizon.memtable)));
+        self.known.retain(|horizon| view.memtables().any(|memtable| horizon.is_of(memtable)));
     }
 
     /// When the first entry of a memtable expires that was committed up to `visible` and has not been swept; or before that.
@@ -59,9 +66,9 @@ impl Horizons {
     }
 
     fn of(&mut self, memtable: &Arc<Memtable>) -> &mut Horizon {
-        let known = self.known.iter().position(|horizon| Arc::ptr_eq(&horizon.memtable, memtable));
+        let known = self.known.iter().position(|horizon| horizon.is_of(memtable));
         let at = known.unwrap_or_else(|| {
-            self.known.push(Horizon { memtable: Arc::clone(memtable), seen: 0, next: u64::MAX });
+            self.known.push(Horizon { memtable: Arc::downgrade(memtable), seen: 0, next: u64::MAX });
             self.known.len() - 1
         });
         &mut self.known[at]
