@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use change::{
     Change, EntryFields, encode_clock, encode_create_bucket, encode_delete_bucket, encode_edit_bucket, encode_entry,
-    encode_purge_all,
+    encode_purge_all, encode_sweep_cursor,
 };
 pub(crate) use format::{DurabilityClass, HEADER_LEN, RecordFields, record_len};
 pub(crate) use record::RecordWriter;
@@ -27,7 +27,7 @@ pub(crate) use replay::{ReplayEnd, ReplayInput, replay};
 pub(crate) use writer::{LogFile, LogFileOptions};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use {
-    change::{Changes, encode_sweep_cursor},
+    change::Changes,
     format::{RecordHeader, RecordKind, Seed},
     record::seal_record,
     replay::Torn,
