@@ -1,4 +1,4 @@
-//! The third part: another process writes, is killed in the middle, and nothing that it was promised is gone.
+//! The fourth part: another process writes and watches, is killed in the middle, nothing that it was promised is gone, and its watch goes on.
 //!
 //! The child is this program again, with a hidden verb. After the store has acknowledged a write, the child says so on a pipe;
 //! what the parent reads there before the pipe breaks is what was promised. A kill ends the process and not the machine: that a
@@ -11,9 +11,9 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annals::{Bucket, BucketConfig, Store};
+use annals::{Bucket, BucketConfig, Event, Store, Watch, WatchOptions, WatchToken};
 
-use super::{Guide, recovery_words};
+use super::{Guide, broken, recovery_words, watch};
 use crate::args::Level;
 use crate::child::{Child, is_killed};
 use crate::commands::open;
@@ -27,11 +27,22 @@ const VALUE_LEN: usize = 100;
 const LIFE: Duration = Duration::from_secs(1);
 /// How long to wait for its first word.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// After how many events the writer's watch says how far it is, and what that line begins with.
+const NOTE_EVERY: u64 = 100;
+const TOKEN_MARK: &str = "token ";
 /// When it ends by itself, in case nobody is left to kill it.
 const LIFE_MAX: Duration = Duration::from_secs(60);
 
 /// A write that was acknowledged: the number of its thread, its number there.
 type Promise = (usize, u64);
+
+/// What the writing process has said.
+#[derive(Debug, Default)]
+struct Words {
+    promises: Vec<Promise>,
+    /// How far its watch had got when it last told.
+    token: Option<WatchToken>,
+}
 
 /// What is there of what was promised.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,15 +67,16 @@ impl Tally {
 }
 
 pub(super) fn survive(directory: &Path, guide: &mut Guide<'_>) -> Result<()> {
-    guide.section("3. It survives a kill")?;
+    guide.section("4. It survives a kill")?;
     guide.say(format_args!("Another process writes with {THREADS} threads, synced, and reports each acknowledged write."))?;
-    let promises = write_and_kill(directory)?;
-    guide.say(format_args!("After {} it got SIGKILL, in the middle of its writes. Opening the store again:", span(LIFE)))?;
+    let Words { promises, token } = write_and_kill(directory)?;
+    guide.say(format_args!("It also watches what it writes, and notes how far the watch is. After {} it got SIGKILL, in the middle of its writes. Opening the store again:", span(LIFE)))?;
     let store = open(directory, Level::Sync, false)?;
     for words in recovery_words(store.recovery()) {
         guide.say(format_args!("  {words}"))?;
     }
-    let tally = tally(&store.bucket(BUCKET).trying(|| format!("open bucket {BUCKET}"))?, &promises)?;
+    let bucket = store.bucket(BUCKET).trying(|| format!("open bucket {BUCKET}"))?;
+    let tally = tally(&bucket, &promises)?;
     guide.say(format_args!(
         "Acknowledged {}, found {}, lost {}.",
         grouped(tally.acknowledged),
@@ -75,18 +87,41 @@ pub(super) fn survive(directory: &Path, guide: &mut Guide<'_>) -> Result<()> {
         let more = counted(tally.unannounced, "more write");
         guide.say(format_args!("Besides, {more} had been stored when the kill came before the report."))?;
     }
+    let token = token.ok_or_else(|| broken("the watch in the writing process told nothing"))?;
+    let resumed = resume(&bucket, token)?;
+    guide.say(format_args!(
+        "Its watch goes on after revision {}: {} until it is live again, none twice, none left out.",
+        token.revision(),
+        counted(resumed, "change")
+    ))?;
     store.close().trying(|| "close the store".to_owned())?;
     tally.judge()
 }
 
-fn write_and_kill(directory: &Path) -> Result<Vec<Promise>> {
+/// Takes up the watch where it was noted to be; answers how many changes it had not got yet. Every write here is of a new key, so all of them
+/// must come.
+fn resume(bucket: &Bucket, token: WatchToken) -> Result<u64> {
+    let doing = || format!("watch bucket {BUCKET}");
+    let last = bucket.status().trying(doing)?.last_revision;
+    let mut watch = bucket.watch_with(WatchOptions::new().after(token)).trying(doing)?;
+    let mut expected = token.revision().get();
+    loop {
+        match watch::next(&mut watch)? {
+            Event::Entry(entry) if entry.revision().get() == expected + 1 => expected += 1,
+            Event::UpToDate if expected == last.get() => return Ok(expected - token.revision().get()),
+            other => return Err(broken(&format!("a watch that was resumed after revision {expected} was given {other:?}"))),
+        }
+    }
+}
+
+fn write_and_kill(directory: &Path) -> Result<Words> {
     let threads = THREADS.to_string();
     let (mut writer, pipe) = Child::spawn(|command| {
         command.arg("--store").arg(directory).args(["tour-writer", "--threads", &threads]);
     })?;
     let (first, started) = mpsc::channel();
-    let (status, promises) = thread::scope(|scope| {
-        let reader = scope.spawn(|| read_promises(pipe, first));
+    let (status, words) = thread::scope(|scope| {
+        let reader = scope.spawn(|| listen(pipe, first));
         if started.recv_timeout(PATIENCE).is_ok() {
             thread::sleep(LIFE);
         }
@@ -95,27 +130,30 @@ fn write_and_kill(directory: &Path) -> Result<Vec<Promise>> {
     });
     let status = status.map_err(|source| Failure::System { action: "kill the writing process".to_owned(), source })?;
     if !is_killed(status) {
-        return Err(super::broken(&format!("the writing process ended by itself ({status}) before it could be killed")));
+        return Err(broken(&format!("the writing process ended by itself ({status}) before it could be killed")));
     }
-    if promises.is_empty() {
-        return Err(super::broken(&format!("the writing process acknowledged nothing in {} s", PATIENCE.as_secs())));
+    if words.promises.is_empty() {
+        return Err(broken(&format!("the writing process acknowledged nothing in {} s", PATIENCE.as_secs())));
     }
-    Ok(promises)
+    Ok(words)
 }
 
 /// Reads whole lines until the pipe breaks; tells when the first one is there.
-fn read_promises(pipe: ChildStdout, first: Sender<()>) -> Vec<Promise> {
+fn listen(pipe: ChildStdout, first: Sender<()>) -> Words {
     let (mut pipe, mut line, mut first) = (BufReader::new(pipe), String::new(), Some(first));
-    let mut promises = Vec::new();
+    let mut words = Words::default();
     while pipe.read_line(&mut line).is_ok_and(|len| len > 0) {
-        promises.extend(parse(&line));
+        match line.strip_prefix(TOKEN_MARK).and_then(|rest| rest.strip_suffix('\n')) {
+            Some(token) => words.token = token.parse().ok().or(words.token),
+            None => words.promises.extend(parse(&line)),
+        }
         line.clear();
         if let Some(first) = first.take() {
             // Who gave up waiting does not listen any more.
             let _deaf = first.send(());
         }
     }
-    promises
+    words
 }
 
 /// A line that the kill cut short promises nothing.
@@ -144,11 +182,26 @@ fn tally(bucket: &Bucket, promises: &[Promise]) -> Result<Tally> {
 pub(crate) fn write_until_killed(store: &Store, threads: usize) -> Result<()> {
     let bucket = store.create_bucket(BucketConfig::new(BUCKET)).trying(|| format!("create bucket {BUCKET}"))?;
     let end = Instant::now() + LIFE_MAX;
+    let mut watch = bucket.watch(">").trying(|| format!("watch bucket {BUCKET}"))?;
     thread::scope(|scope| {
         let bucket = &bucket;
+        // Ends with the store, which ends with this process.
+        scope.spawn(move || note_progress(&mut watch, end));
         let writers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || write(bucket, thread, end))).collect();
         writers.into_iter().try_for_each(|writer| writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
+}
+
+/// Says on stdout how far the watch is, now and then.
+fn note_progress(watch: &mut Watch, end: Instant) {
+    let mut given = 0_u64;
+    while Instant::now() < end && matches!(watch.next_timeout(LIFE), Ok(Some(_))) {
+        given += 1;
+        if given.is_multiple_of(NOTE_EVERY) {
+            // Nobody reads any more: then the writers end as well.
+            let _deaf = writeln!(std::io::stdout(), "{TOKEN_MARK}{}", watch.token());
+        }
+    }
 }
 
 fn write(bucket: &Bucket, thread: usize, end: Instant) -> Result<()> {

@@ -1,11 +1,13 @@
-//! The main job in a minute, told to a newcomer: import a real tree, compare and set, survive a kill, and how fast that was.
+//! The main job in a minute, told to a newcomer: import a real tree, compare and set, watch, survive a kill, and how
+//! fast that was.
 //!
-//! Every part runs on one store in a directory of its own, with the calls that any program would make. The parts with a process
-//! or a clock of their own are `crash` and `rates`. Time is bounded: the import stops at a number of files and of seconds, and
+//! Every part runs on one store in a directory of its own, with the calls that any program would make. The parts with threads, a process
+//! or a clock of their own are `watch`, `crash` and `rates`. Time is bounded: the import stops at a number of files and of seconds, and
 //! says so; the rest takes about fifteen seconds.
 
 mod crash;
 mod rates;
+mod watch;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,7 @@ fn visit(args: &TourArgs, place: &Place, guide: &mut Guide<'_>) -> Result<Exit> 
     let store = open(place.directory(), Level::Sync, true)?;
     let keys = import_twice(args, &store, place.directory(), guide)?;
     remember(&store, guide)?;
+    watch::tell(&store, guide)?;
     store.close().trying(|| "close the store".to_owned())?;
     drop(store);
     crash::survive(place.directory(), guide)?;

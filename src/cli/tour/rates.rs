@@ -1,4 +1,4 @@
-//! The fourth part: how fast it goes on this machine. A second for each row; a first impression, not a benchmark.
+//! The fifth part: how fast it goes on this machine. A second for each row; a first impression, not a benchmark.
 //!
 //! Puts take turns over a fixed set of keys in a bucket of their own; reads pick keys of the imported tree at random. What a row
 //! measures stands in the row, and the number of processors below, so that a number can be told again without its story.
@@ -46,7 +46,7 @@ impl Rate {
 }
 
 pub(super) fn measure(directory: &Path, tree: &str, keys: &[String], guide: &mut Guide<'_>) -> Result<()> {
-    guide.section("4. How fast, here")?;
+    guide.section("5. How fast, here")?;
     guide.say("A second for each row. Synced: on the disk before the call returns; threads that wait together share a sync.")?;
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let readers = if processors == 1 { vec![1] } else { vec![1, processors] };
