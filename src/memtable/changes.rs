@@ -15,6 +15,7 @@ use crate::number::{BucketId, CommitNumber, Revision};
 pub(crate) struct Changes {
     memtable: Arc<Memtable>,
     bucket: BucketId,
+    visible: CommitNumber,
     /// Arrivals from `next` on and below `end` are still to come.
     next: usize,
     end: usize,
@@ -25,7 +26,7 @@ impl Changes {
     /// Before the first visible entry.
     pub(crate) fn new(memtable: Arc<Memtable>, bucket: BucketId, visible: CommitNumber) -> Self {
         let end = visible_len(&memtable, visible);
-        Self { memtable, bucket, next: 0, end, current: None }
+        Self { memtable, bucket, visible, next: 0, end, current: None }
     }
 
     /// To before the first entry with a revision above `after`; answers whether there is one at or below it, so that nothing older matters.
@@ -60,6 +61,14 @@ impl Changes {
         let (key, entry) = self.current?;
         let entry = self.memtable.entries.entry(entry)?;
         Some(CursorEntry::new(self.memtable.entries.key(key), entry))
+    }
+
+    /// Whether nothing in this memtable is newer of the key than the entry that it is at; `None` where what is newer was dropped.
+    pub(crate) fn is_newest(&self) -> Option<bool> {
+        let (key, entry) = self.current?;
+        let newest = self.memtable.entries.key(key).newest_visible(self.visible)?;
+        let is_newest = newest.at() == entry;
+        (is_newest || !newest.meta().flags.is_dropped()).then_some(is_newest)
     }
 
     fn revision(&self, key: At, entry: At) -> Option<Revision> {

@@ -149,6 +149,15 @@ impl Changes {
         }
     }
 
+    /// Whether the entry that it is at is the newest of its key; `None` where that takes a look at other sources.
+    pub(crate) fn is_newest(&self) -> Option<bool> {
+        if self.at != At::Memory {
+            return None;
+        }
+        let is_newest = self.memtables.front()?.is_newest()?;
+        (!is_newest || self.memtables.len() == 1).then_some(is_newest)
+    }
+
     /// To the next entry of a file that counts, if it has another.
     fn advance_file(&mut self, index: usize) -> Result<()> {
         let OpenPart { part, changes } = &mut self.open[index];

@@ -219,7 +219,7 @@ impl ChangeScan {
             if !filters.matches(change.key()) {
                 continue;
             }
-            match verdict(&reader, merge, &change, self.which)? {
+            match verdict(&reader, merge, &change, changes.is_newest(), self.which)? {
                 Verdict::Counts => return entry_of(&change, self.values).map(Some),
                 Verdict::Gone if self.after > Revision::NONE => return Err(self.compacted(meta.revision)),
                 Verdict::Superseded | Verdict::Gone => {
@@ -246,7 +246,7 @@ impl ChangeScan {
         let mut highest = Revision::NONE;
         while changes.advance()? {
             let Some(change) = changes.entry() else { break };
-            if verdict(&reader, merge, &change, Which::Newest)? == Verdict::Gone {
+            if verdict(&reader, merge, &change, None, Which::Newest)? == Verdict::Gone {
                 highest = change.meta().revision;
             }
         }

@@ -108,6 +108,6 @@ impl Search<'_> {
         if change.meta().flags.is_dropped() || !self.filters.matches(change.key()) {
             return Ok(false);
         }
-        Ok(verdict(&self.moment.reader(), &mut self.merge, change, Which::Newest)? == Verdict::Gone)
+        Ok(verdict(&self.moment.reader(), &mut self.merge, change, None, Which::Newest)? == Verdict::Gone)
     }
 }

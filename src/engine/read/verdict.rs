@@ -38,12 +38,22 @@ pub(super) struct Listed {
     pub(super) key: Box<[u8]>,
 }
 
-/// Judges an entry. `merge` is kept from one to the next.
-pub(super) fn verdict(reader: &Reader<'_>, merge: &mut Option<Merge>, change: &Change<'_>, which: Which) -> Result<Verdict> {
+/// Judges an entry, of which may be known whether it is its key's newest. `merge` is kept from one to the next.
+pub(super) fn verdict(
+    reader: &Reader<'_>,
+    merge: &mut Option<Merge>,
+    change: &Change<'_>,
+    is_newest: Option<bool>,
+    which: Which,
+) -> Result<Verdict> {
     let rules = reader.rules();
     let (key, meta) = (change.key(), change.meta());
-    let hash = reader.hash(key);
-    let newest = newest_stored(reader.view, reader.visible, reader.state, key, hash)?;
+    let only_newest = which == Which::Newest || rules.depth == 1;
+    let newest = match is_newest {
+        Some(true) => Some(*meta),
+        Some(false) if only_newest => return Ok(Verdict::Superseded),
+        _ => newest_stored(reader.view, reader.visible, reader.state, key, reader.hash(key))?,
+    };
     match newest.filter(|newest| !newest.flags.is_dropped()) {
         Some(newest) if newest.revision == meta.revision => {
             let counts = rules.is_plain(&newest) || Judge::new(&rules).see(&newest) == Sight::Visible;
@@ -56,11 +66,11 @@ pub(super) fn verdict(reader: &Reader<'_>, merge: &mut Option<Merge>, change: &C
                 Verdict::Superseded
             });
         }
-        Some(_) if which == Which::Newest || rules.depth == 1 => return Ok(Verdict::Superseded),
+        Some(_) if only_newest => return Ok(Verdict::Superseded),
         _ => {}
     }
     let merge = merge.get_or_insert_with(|| reader.merge());
-    merge.seek_key(key, hash)?;
+    merge.seek_key(key, reader.hash(key))?;
     let mut judge = Judge::new(&rules);
     let mut is_newest = true;
     while let Some(entry) = merge.entry().filter(|entry| entry.key == key && entry.meta.revision >= meta.revision) {
