@@ -1,8 +1,8 @@
 //! What the threads of a store share, and who may touch it.
 //!
-//! Lock order, outermost first: `sweeping`; `leader`; `flushing` and `merging` (one flush, one merge at a time); `spare`; `keeper`; the tail's turn;
-//! `retired`; the view's edit lock. The locks of queue, board and pressure are leaves: nothing is taken while one of them is held. Reads take
-//! none of these.
+//! Lock order, outermost first: `leader`; `flushing` and `merging` (one flush, one merge at a time); `spare`; `keeper`; the tail's turn;
+//! `retired`; the view's edit lock. The locks of queue, board and pressure, and of `horizons`, are leaves: nothing is taken while one of them
+//! is held. Reads take none of these.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,8 +58,8 @@ pub(super) struct Core {
     pub(super) retired: Mutex<Retired>,
     pub(super) flushing: Mutex<()>,
     pub(super) merging: Mutex<Merging>,
-    /// One sweep at a time.
-    pub(super) sweeping: Mutex<Horizons>,
+    /// What sweeps know of memtables.
+    pub(super) horizons: Mutex<Horizons>,
     /// At which store time the next sweep is due, as far as is known.
     pub(super) sweep_at: AtomicU64,
     pub(super) pressure: Pressure,
@@ -120,7 +120,7 @@ impl Core {
             retired: Mutex::new(parts.retired),
             flushing: Mutex::default(),
             merging: Mutex::default(),
-            sweeping: Mutex::default(),
+            horizons: Mutex::default(),
             sweep_at: AtomicU64::new(0),
             pressure: Pressure::default(),
             board: Board::default(),

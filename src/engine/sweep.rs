@@ -9,7 +9,8 @@
 //! Writers do not wait for sweeps: who finds that a key has expired commits its marker first ([`Core::commit_markers`]). A change of a
 //! bucket's configuration does: its leader sweeps to the time of the change.
 //!
-//! One sweep at a time. It counts time as readers do, never past what a commit that is under way has announced (E16): so what such a commit
+//! Several sweeps at once are as good as one: each has looked at all up to where it says that it has got to, whoever has committed the
+//! markers. A sweep counts time as readers do, never past what a commit that is under way has announced (E16): so what such a commit
 //! writes expires later than the sweep has got to.
 
 use std::collections::BTreeMap;
@@ -204,11 +205,11 @@ impl<'a> Look<'a> {
 impl Core {
     /// Commits the markers of all that has expired by now, in all buckets that have them or in one.
     pub(super) fn sweep(&self, only: Option<BucketId>) -> Result<Sweep> {
-        let mut horizons = self.sweeping.lock();
         let mut sweep = Sweep { has_written: false, next: u64::MAX };
         let mut after = None;
         loop {
             self.health.check_writable()?;
+            let mut horizons = self.horizons.lock();
             // In this order (E16).
             let now = self.now_for_readers();
             let (view, visible) = self.pin();
@@ -220,9 +221,12 @@ impl Core {
             if states.is_empty() {
                 return Ok(sweep);
             }
-            horizons.settle(&view, &states);
             let mut look = Look::new(&states, now, after);
-            look.look_into_memtables(&view, visible, Some(&mut horizons));
+            if only.is_none() {
+                horizons.settle(&view, &states);
+            }
+            look.look_into_memtables(&view, visible, only.is_none().then_some(&mut horizons));
+            drop(horizons);
             look.look_into_segments(&view)?;
             after = look.found.last_key_value().map(|(place, _)| *place);
             sweep.next = look.next;

@@ -188,6 +188,26 @@ fn with_expiry_markers_only_what_has_been_swept_is_removed_from_disk() {
 }
 
 #[test]
+fn a_marker_is_due_where_the_newest_entry_has_expired_behind_the_cursor() {
+    let due = |rules: &Rules<'_>, entries: &[Meta]| awaits_marker(rules, entries).map(Revision::get);
+    let unswept = Rules { cursor: Some((0, Revision(0))), ..rules(9) };
+    assert_eq!(due(&unswept, &[dying(4, 8), put(3)]), Some(4));
+    assert_eq!(due(&rules(9), &[dying(4, 8)]), None, "no markers");
+    assert_eq!(due(&unswept, &[dying(4, 10)]), None, "not yet");
+    assert_eq!(due(&unswept, &[put(5), dying(4, 8)]), None, "superseded");
+    assert_eq!(due(&unswept, &[entry(4, Flags::purge(), 8)]), None, "a purge");
+    assert_eq!(due(&Rules { cursor: Some((8, Revision(0))), ..rules(9) }, &[dying(4, 8)]), None, "swept");
+    assert_eq!(due(&Rules { floor: Revision(4), ..unswept }, &[dying(4, 8)]), None, "purged with the bucket");
+    assert_eq!(due(&unswept, &[dropped(4, true), entry(4, Flags::delete(), 8)]), None, "dropped");
+    assert_eq!(due(&unswept, &[dropped(4, false), entry(4, Flags::delete(), 8)]), Some(4), "what was under it is dropped");
+    let aged = Rules { max_age: 4, ..unswept };
+    assert_eq!([due(&aged, &[put(5)]), due(&aged, &[put(6)])], [Some(5), None]);
+    assert_eq!(due(&Rules { cursor: Some((0, Revision(5))), ..aged }, &[put(5)]), None, "swept");
+    let era = [Era { commit: CommitNumber(1), through: Revision(9), depth: 0, cutoff: 6 }];
+    assert_eq!(due(&Rules { eras: &era, ..aged }, &[put(5)]), None, "too old before there were markers");
+}
+
+#[test]
 fn with_expiry_markers_only_markers_leave_without_a_word() {
     let swept = Rules { cursor: Some((9, Revision(0))), ..rules(9) };
     let marker = entry(4, Flags::purge(), 8);

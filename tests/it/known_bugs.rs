@@ -39,8 +39,16 @@ fn k43_expiry_is_told_as_a_purge_of_its_own_and_the_key_may_be_created() {
             }
             drop(bucket);
             machine.end(end);
-            machine.store().sweep().unwrap();
             let bucket = machine.bucket();
+            let mut watch = bucket.watch(">").unwrap();
+            machine.store().sweep().unwrap();
+            for revision in [3, 4] {
+                let event =
+                    std::iter::from_fn(|| watch.next()).map(Result::unwrap).find(|event| event.entry().is_some()).unwrap();
+                let entry = event.entry().unwrap();
+                assert_eq!((entry.revision().get(), entry.operation()), (revision, Operation::Purge), "{end:?}, swept {swept}");
+            }
+            drop(watch);
             let entries: Vec<_> = bucket.history(">").unwrap().map(Result::unwrap).collect();
             let told: Vec<_> = entries.iter().map(|entry| (entry.key().as_str(), entry.operation(), entry.reason())).collect();
             let told_of = |key| (key, Operation::Purge, Reason::Expired);

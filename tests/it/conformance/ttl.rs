@@ -1,15 +1,32 @@
 //! Scenarios 83-94: limits of time, of buckets and of entries.
 //!
-//! What a watcher is told of it comes with the watch: here are the revisions and markers that it is told of. Number 94 is a matter of types:
-//! see the documentation of `Bucket::delete`.
+//! Number 94 is a matter of types: see the documentation of `Bucket::delete`.
 
 use std::time::Duration;
 
-use annals::{BucketConfig, ErrorKind, KeysOptions, Operation, PutOptions, Reason};
+use annals::{BucketConfig, ErrorKind, Event, KeysOptions, Operation, PutOptions, Reason, Revision, Watch, WatchOptions};
 
-use crate::fixture::{Refused, ms, on_each_store, refused, ttl};
+use crate::fixture::{Fixture, Refused, ms, on_each_store, refused, ttl};
 
 const INVALID: Refused = Refused { kind: ErrorKind::InvalidArgument, actual: None };
+
+/// Lets time pass, and the markers of what has expired be committed, without anything that would end a watch.
+fn expire(store: &Fixture, span: u64) {
+    store.clock().advance(ms(span));
+    store.store().sweep().unwrap();
+}
+
+/// What the watch tells before the entry of the key `end`.
+fn told(watch: &mut Watch, end: &str) -> String {
+    let mut told = Vec::new();
+    loop {
+        match watch.next().unwrap().unwrap() {
+            Event::Entry(entry) if entry.key().as_str() == end => return told.join(", "),
+            Event::Entry(entry) => told.push(format!("{:?} {:?} {}", entry.operation(), entry.reason(), entry.revision())),
+            other => told.push(format!("{other:?}")),
+        }
+    }
+}
 
 fn aged(age: u64) -> BucketConfig {
     BucketConfig::new("b").max_age(ms(age))
@@ -38,6 +55,18 @@ fn conformance_084_expiry_takes_no_revision() {
         bucket.assert_nothing_at("k");
         assert_eq!(bucket.last(), 1);
         assert_eq!(bucket.put("other", "value"), 2);
+    });
+}
+
+#[test]
+fn conformance_084_a_watcher_is_told_nothing_of_it() {
+    on_each_store(|store| {
+        let bucket = store.bucket(aged(1000)).handle();
+        let mut watch = bucket.watch(">").unwrap();
+        bucket.put("k", "value").unwrap();
+        expire(store, 2000);
+        bucket.put("end", "value").unwrap();
+        assert_eq!(told(&mut watch, "end"), "UpToDate, Put Written 1");
     });
 }
 
@@ -122,6 +151,21 @@ fn conformance_089_where_there_are_markers_it_leaves_one_with_a_new_revision() {
 }
 
 #[test]
+fn conformance_089_a_watcher_is_told_by_the_marker() {
+    on_each_store(|store| {
+        let bucket = store.bucket(BucketConfig::new("b").limit_markers(ms(60_000))).handle();
+        let mut watch = bucket.watch(">").unwrap();
+        bucket.create_with("k", "value", ttl(1000)).unwrap();
+        expire(store, 1500);
+        // One that comes now finds the marker as the key's state.
+        let mut late = bucket.watch(">").unwrap();
+        bucket.put("end", "value").unwrap();
+        assert_eq!(told(&mut watch, "end"), "UpToDate, Put Written 1, Purge Expired 2");
+        assert_eq!(told(&mut late, "end"), "Purge Expired 2, UpToDate");
+    });
+}
+
+#[test]
 fn conformance_090_a_time_to_live_below_1_ms_is_refused() {
     on_each_store(|store| {
         let bucket = store.depth(1);
@@ -183,6 +227,21 @@ fn conformance_092_it_leaves_no_second_marker() {
         store.sweep();
         assert_eq!((bucket.history("k").as_str(), bucket.last()), ("", 2));
         assert_eq!(bucket.create("k", "new"), 3);
+    });
+}
+
+#[test]
+fn conformance_092_and_093_a_watcher_is_told_nothing_of_the_end_of_a_marker() {
+    on_each_store(|store| {
+        let bucket = store.bucket(BucketConfig::new("b").history(5).limit_markers(ms(2000))).handle();
+        let mut watch = bucket.watch_with(WatchOptions::new().updates_only(true)).unwrap();
+        bucket.purge_with("purged", Revision::NONE, ttl(1000)).unwrap();
+        bucket.create_with("k", "lease", ttl(1000)).unwrap();
+        expire(store, 1000);
+        bucket.create("k", "new").unwrap();
+        expire(store, 2000);
+        bucket.put("end", "value").unwrap();
+        assert_eq!(told(&mut watch, "end"), "UpToDate, Purge Written 1, Put Written 2, Purge Expired 3, Put Written 4");
     });
 }
 
