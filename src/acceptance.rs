@@ -36,6 +36,16 @@ pub(crate) enum Found {
     },
 }
 
+impl Found {
+    /// The revision of the newest entry that is there; `NONE` if there is none.
+    pub(crate) const fn revision(self) -> Revision {
+        match self {
+            Self::Nothing | Self::Expired => Revision::NONE,
+            Self::Due { revision } | Self::Entry { revision, .. } => revision,
+        }
+    }
+}
+
 /// What the leader knows when it decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Present {

@@ -111,7 +111,7 @@ impl Core {
                 _ => bench.live(op.bucket).ok_or_else(|| self.bucket_gone())?,
             };
             last_live = Some(live);
-            let mut flags = op.flags;
+            let (mut flags, mut previous) = (op.flags, None);
             if op.condition != Condition::None || live.state.is_read_before_writes() {
                 let key = (op.bucket, op.key(write));
                 let found = if own.contains(&key) {
@@ -135,6 +135,7 @@ impl Core {
                     return Err(error.into());
                 }
                 if !op.is_check() {
+                    previous = if own.contains(&key) { None } else { Some(found.revision()) };
                     if matches!(found, Found::Expired | Found::Due { .. }) && !flags.is_dropped() {
                         flags = flags.with(Flags::ROLLUP);
                     }
@@ -146,7 +147,7 @@ impl Core {
             if !op.is_check() {
                 sized |= live.state.spec.max_bytes > 0;
                 // Numbers come below, once nothing can refuse the member any more.
-                draft.changes.push(Numbered { member, op: at, revision: op.revision, flags });
+                draft.changes.push(Numbered { member, op: at, revision: op.revision, flags, previous });
             }
         }
         if sized {

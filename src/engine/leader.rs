@@ -103,6 +103,8 @@ pub(super) struct Numbered {
     pub(super) op: usize,
     pub(super) revision: Revision,
     pub(super) flags: Flags,
+    /// The key's newest revision before, where somebody had to look; `NONE` = it had none.
+    pub(super) previous: Option<Revision>,
 }
 
 impl Draft {

@@ -41,7 +41,12 @@ impl Core {
                     found.unwrap_or_else(|| Value::copy_of(value))
                 };
                 let key = Key::from_stored(key).expect("it was checked before it was written");
-                Told::Entry(Arc::new(Change { commit, entry: Entry::new(key, meta, value) }))
+                let entry = Entry::new(key, meta, value);
+                let entry = match change.previous {
+                    Some(previous) => entry.with_previous(previous),
+                    None => entry,
+                };
+                Told::Entry(Arc::new(Change { commit, entry }))
             });
         }
         let mut wakes = Vec::new();
