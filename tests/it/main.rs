@@ -20,4 +20,5 @@ mod reads;
 mod refusals;
 mod space;
 mod tokens;
+mod watch;
 mod writes;
