@@ -82,7 +82,7 @@ impl Validator {
             Event::Progress { revision, durable } => {
                 assert!(durable <= revision, "{event:?}");
                 assert!(
-                    self.mark < revision.get() && self.last <= revision.get(),
+                    self.mark <= revision.get() && self.last <= revision.get(),
                     "{event:?} behind {} and {}",
                     self.mark,
                     self.last
