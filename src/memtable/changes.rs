@@ -108,3 +108,6 @@ fn revision_in(memtable: &Memtable, bucket: BucketId, (key, entry): (At, At)) ->
     let meta = memtable.entries.entry(entry)?.meta();
     (!meta.flags.is_dropped()).then_some(meta.revision)
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,3 +88,39 @@ fn a_list_stays_readable_after_a_close_and_ends_once() {
     assert_eq!((*entry.value()).to_vec(), b"value");
     assert!(changes.next().is_none() && changes.next().is_none());
 }
+
+/// With jobs at work: whoever asks again and again from where it was has every write once and in order, up to a whole batch.
+#[test]
+fn who_asks_again_and_again_misses_nothing_and_gets_nothing_twice() {
+    const WRITES: u64 = 6_000;
+    let store = Options::new().sizes(4 << 10, 300, 128).in_memory().unwrap();
+    let bucket = store.create_bucket(BucketConfig::new("b").history(2)).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in (0..WRITES).step_by(3) {
+                let mut batch = store.batch();
+                for key in number..number + 3 {
+                    batch.put(&bucket, format!("k{key}"), key.to_string());
+                }
+                batch.commit().unwrap();
+            }
+        });
+        for reader in 0..2 {
+            let bucket = bucket.clone();
+            scope.spawn(move || {
+                let mut seen = 0;
+                while seen < WRITES {
+                    let changes = bucket.changes_since(Revision::from(seen)).unwrap();
+                    for event in changes {
+                        let event = event.unwrap();
+                        let entry = event.entry().unwrap();
+                        assert_eq!(entry.revision().get(), seen + 1, "reader {reader}");
+                        assert_eq!(*entry.value(), *seen.to_string().as_bytes());
+                        seen += 1;
+                    }
+                    assert_eq!(seen % 3, 0, "a batch is there as a whole");
+                }
+            });
+        }
+    });
+}
