@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use annals::{Bucket, BucketConfig, Durability, ErrorKind, Event, Options, Revision, Store, Watch, WatchOptions, WatchToken};
 
-use crate::fixture::{on_each_store, on_every_schedule};
+use crate::fixture::{ms, on_each_store, on_every_schedule, ttl};
 
 fn shown(event: &Event) -> String {
     match event {
@@ -173,6 +173,22 @@ fn below_the_floor_a_token_is_refused_with_the_floor() {
         }
         assert_eq!(resumed(&bucket.handle(), tokens[2]), "b4, marker");
         assert_eq!(resumed(&bucket.handle(), tokens[3]), "marker");
+    });
+}
+
+#[test]
+fn a_key_that_expired_while_nobody_watched_refuses_whoever_may_know_an_older_value_of_it() {
+    on_each_store(|store| {
+        let bucket = store.depth(1);
+        let token = || bucket.handle().watch_with(WatchOptions::new().updates_only(true)).unwrap().token();
+        bucket.put("a", "1");
+        let before = token();
+        bucket.put_with("a", "2", ttl(50));
+        let after_it = token();
+        store.pass(ms(100));
+        let error = bucket.handle().watch_with(WatchOptions::new().after(before)).unwrap_err();
+        assert_eq!((error.kind(), error.floor()), (ErrorKind::Compacted, Some(Revision::from(2))));
+        assert_eq!(resumed(&bucket.handle(), after_it), "marker", "who has seen it knows its deadline");
     });
 }
 

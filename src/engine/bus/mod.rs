@@ -2,7 +2,8 @@
 //!
 //! The leader of a commit group tells it after the group is visible ([`tell`]); the filters of all watchers are in the [`registry`]; each
 //! watcher has a [`line`], a bounded queue that no commit ever waits for. Whoever reads a watch is a [`Watcher`]: it reads what there was
-//! before, then takes what comes in its line, and goes back to reading when its line overflowed.
+//! before, then takes what comes in its line, and goes back to reading when its line overflowed; how far
+//! it is, and how much of that is durable, is kept in [`reached`].
 //!
 //! # Registration (E9)
 //!

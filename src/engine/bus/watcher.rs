@@ -150,6 +150,8 @@ impl Watcher {
             }
             Start::Resumed(before) => {
                 moment.resume(&before)?;
+                // What has expired since is in no floor yet.
+                ChangeScan::since(moment, before.revision, self.wishes.filters.clone())?;
                 (self.purged, self.position) = (before.purged, before.revision);
                 self.stage = Stage::Begin(Start::After(before.revision));
             }

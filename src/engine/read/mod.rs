@@ -10,7 +10,7 @@
 //!
 //! [`point`]: the newest entry of a key; [`past`]: entries and values by revision; [`history`]; [`scan`]: ranges of keys, both ways;
 //! [`changes`]: entries in the order of revisions; [`verdict`]: which of them count; [`gone`]: what they do not tell;
-//! [`filters`]: which keys; [`count`]: what is retained.
+//! [`filters`]: which keys; [`resume`]: where somebody was; [`count`]: what is retained.
 
 mod changes;
 mod count;
