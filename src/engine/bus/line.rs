@@ -116,17 +116,6 @@ impl Line {
         offered
     }
 
-    /// Something was missed before it came here; answers whether somebody is to be woken.
-    pub(super) fn lag(&self) -> bool {
-        let mut state = self.state.lock();
-        let dropped = std::mem::take(&mut state.events);
-        (state.lags, state.bytes) = (true, 0);
-        let wakes = std::mem::take(&mut state.is_parked);
-        drop(state);
-        drop(dropped);
-        wakes
-    }
-
     /// Nothing comes after what is there; answers whether somebody is to be woken.
     pub(super) fn end(&self) -> bool {
         let mut state = self.state.lock();

@@ -11,7 +11,7 @@
 use super::gone::find_gone;
 use super::verdict::{Listed, Verdict, Which, list_key, verdict};
 use super::{Filters, Moment, Scan, Wanted, stored_key};
-use crate::entry::{Entry, Flags};
+use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{Change, Changes, Merge};
 use crate::number::Revision;
@@ -35,10 +35,6 @@ pub(crate) struct ChangeScan {
     after: Revision,
     /// Every revision up to this one has been looked at.
     seen: Revision,
-    /// The same, but for a commit that has begun and may go on.
-    whole: Revision,
-    /// When the commit was made that the entry looked at last said goes on.
-    continued: Option<u64>,
     missing: Missing,
 }
 
@@ -139,8 +135,8 @@ impl ChangeScan {
 
     fn new(moment: Moment, after: Revision, filters: Filters, which: Which, source: Source) -> Self {
         let from = after.max(moment.state.floor);
-        let (values, merge, continued, missing) = (true, None, None, None);
-        Self { moment, filters, which, values, source, merge, after, seen: from, whole: from, continued, missing }
+        let (values, merge, missing) = (true, None, None);
+        Self { moment, filters, which, values, source, merge, after, seen: from, missing }
     }
 
     /// The same without values: entries tell their lengths.
@@ -152,12 +148,6 @@ impl ChangeScan {
     /// The revision up to which the whole bucket was purged, if that was not before `after`.
     pub(crate) fn purged(&self) -> Option<Revision> {
         Some(self.moment.state.floor).filter(|floor| *floor > Revision::NONE && self.after <= *floor)
-    }
-
-    /// Everything up to this revision has been delivered or need not be, and no commit is cut by it. Once there is no further delivery,
-    /// this is the bucket's last revision.
-    pub(crate) const fn whole(&self) -> Revision {
-        self.whole
     }
 
     /// What is missing behind the last delivery.
@@ -180,7 +170,7 @@ impl ChangeScan {
             if matches!(self.source, Source::Walk(_)) {
                 miss(&mut self.missing, self.seen, last);
             }
-            (self.seen, self.whole, self.continued) = (last, last, None);
+            self.seen = last;
         }
         Ok(entry.map(|entry| Delivery { entry, missing: self.missing.take() }))
     }
@@ -207,15 +197,7 @@ impl ChangeScan {
             let Some(change) = changes.entry() else { break };
             let meta = *change.meta();
             miss(&mut self.missing, self.seen, Revision(meta.revision.0.saturating_sub(1)));
-            if self.continued != Some(meta.created) {
-                // What lacks its end has ended before this one.
-                self.whole = Revision(meta.revision.0.saturating_sub(1));
-            }
             self.seen = meta.revision;
-            self.continued = meta.flags.has(Flags::CONTINUES).then_some(meta.created);
-            if self.continued.is_none() {
-                self.whole = meta.revision;
-            }
             if !filters.matches(change.key()) {
                 continue;
             }

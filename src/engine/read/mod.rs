@@ -176,11 +176,6 @@ impl Moment {
         &self.state
     }
 
-    /// The bucket's last revision, or one that it had soon after.
-    pub(crate) const fn last_revision(&self) -> Revision {
-        self.last_revision
-    }
-
     /// The newest commit that it shows.
     pub(crate) const fn visible(&self) -> CommitNumber {
         self.visible

@@ -80,7 +80,7 @@ use std::sync::Arc;
 
 use env::sync::{AtomicU64, Mutex, Ordering};
 use gate::Gate;
-use line::{Change, Line, Taken, Told};
+use line::{Change, EVENTS_MAX, Line, Taken, Told};
 use loom::thread;
 use number::CommitNumber;
 
@@ -105,14 +105,11 @@ impl Store {
             let mut registry = self.registry.lock();
             let (line, is_in) = &mut *registry;
             if let (Some(line), true) = (line.clone(), *is_in) {
-                let must_wake = if overflows {
-                    *is_in = false;
-                    line.lag()
-                } else {
-                    let told = Told::Entry(Arc::new(Change { commit: CommitNumber(commit), entry: entry::Entry }));
-                    line.offer(&mut vec![told]).wakes
-                };
-                wakes = must_wake.then_some(line);
+                let told = Told::Entry(Arc::new(Change { commit: CommitNumber(commit), entry: entry::Entry }));
+                let count = if overflows { EVENTS_MAX + 1 } else { 1 };
+                let offered = line.offer(&mut vec![told; count]);
+                *is_in = !offered.lags;
+                wakes = offered.wakes.then_some(line);
             }
         }
         if let Some(line) = wakes {

@@ -162,7 +162,6 @@ fn whatever_is_not_delivered_is_said_to_be_missing_before_something_newer_is() {
                     }
                 }
                 assert!(missing.iter().all(|(from, to)| after < from.0 && from <= to && to.0 <= bench.last()), "{missing:?}");
-                assert_eq!(scan.whole(), Revision(bench.last()));
             }
         }
     }
@@ -176,31 +175,6 @@ fn who_keeps_up_is_told_of_nothing_missing() {
         let mut scan = ChangeScan::since(bench.moment(), Revision(number), filters(&[])).unwrap();
         assert_eq!(scan.next().unwrap().unwrap().missing, None);
         assert!(scan.next().unwrap().is_none() && scan.take_missing().is_none());
-    }
-}
-
-/// What is whole never ends inside a commit, wherever its other entries have gone, and reaches the bucket's last revision at the end.
-#[test]
-fn no_commit_is_cut() {
-    for (seed, depth) in [(1, 1), (2, 2)] {
-        let mut bench = Bench::new(depth);
-        let mut random = Random(seed);
-        bench.fill(&mut random, 300);
-        let ends: Vec<u64> = bench.written.iter().map(|(_, _, last)| *last).collect();
-        for wanted in [&[][..], &["a.*"]] {
-            let mut scan = ChangeScan::walk(bench.moment(), Revision::NONE, filters(wanted), Which::Retained);
-            let mut before = 0;
-            while let Some(delivery) = scan.next().unwrap() {
-                let whole = scan.whole().0;
-                assert!(before <= whole && whole <= delivery.entry.revision().0);
-                // In between there are only entries that are gone.
-                let next = bench.expected(usize::from(depth), whole, &filters(&[])).first().map_or(u64::MAX, |(next, _)| *next);
-                let is_end = whole == 0 || ends.iter().any(|end| whole <= *end && *end < next);
-                assert!(is_end, "{whole} is inside of a commit");
-                before = whole;
-            }
-            assert_eq!(scan.whole().0, bench.last());
-        }
     }
 }
 
