@@ -31,9 +31,14 @@ fn live(jobs: &Bucket, guide: &mut Guide<'_>) -> Result<()> {
     guide.say("A thread watches eu.*; it is given what is there, then what comes:")?;
     let mut watch = jobs.watch("eu.*").trying(doing)?;
     let start = Instant::now();
+    // The state is that of when it is read: what is written before that is part of it.
+    let mut lines = Vec::new();
+    while lines.len() < 2 {
+        let event = next(&mut watch)?;
+        lines.push((start.elapsed(), words(&event)));
+    }
     let lines = thread::scope(|scope| {
         let watching = scope.spawn(move || {
-            let mut lines = Vec::new();
             while lines.len() < 4 {
                 let event = next(&mut watch)?;
                 lines.push((start.elapsed(), words(&event)));
