@@ -20,6 +20,10 @@
 //! After an unclean end below `Sync` revisions go on far beyond what was recovered. A position in such a gap is one at its beginning, and
 //! a bucket in which nothing else happened has not changed: an idle one keeps its ends, however often its store is killed.
 //!
+//! Known to be too strict: a position from before the oldest end that is remembered is given the incarnation of that end. The same store takes
+//! it, and so does everything that came after; but a copy from before that end, put back in its place, refuses it as diverged although it
+//! has all that was seen. The watcher begins anew, and loses nothing.
+//!
 //! What goes on may still be below the floor: where something was removed that was its key's newest, and no change tells it.
 
 use crate::manifest::{BucketState, ENDS_MAX};

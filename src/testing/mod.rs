@@ -10,6 +10,7 @@ pub mod memtable;
 pub mod ops;
 pub mod oracle;
 pub mod picture;
+pub mod random;
 pub mod segment;
 pub mod subject;
 #[cfg(test)]

@@ -5,23 +5,11 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
+use annals::testing::random::Random;
 use annals::{BucketConfig, Durability, ErrorKind, Operation, Options, PutOptions, Reason, Revision, Store};
 
 use crate::fixture::{ms, on_each_store, on_every_schedule, tiny, ttl};
 use crate::machine::{End, Machine, assert_gone, history};
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, count: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % count
-    }
-}
 
 /// Expiry told nobody, or told of the wrong operation; and a key that had expired could not be created.
 #[test]
@@ -97,7 +85,7 @@ fn k38_markers_hide_what_is_below_them_in_runs_of_any_age() {
     for seed in 1..=3 {
         let store = Options::new().sizes(4 << 10, 600, 128).manual_jobs().in_memory().unwrap();
         let bucket = store.create_bucket(BucketConfig::new("b").history(1 + seed as u8)).unwrap();
-        let (mut random, mut expected) = (Random(seed), BTreeMap::new());
+        let (mut random, mut expected) = (Random::new(seed), BTreeMap::new());
         for step in 0..3_000_u32 {
             let key = format!("k{:02}", random.below(60));
             match random.below(5) {
@@ -337,7 +325,7 @@ fn k45_no_key_is_missing_after_a_bulk_load() {
             let options = || Options::new().sizes(log, memtable, block).durability(Durability::OsCache);
             let store = options().open(directory.path().join("store")).unwrap();
             let bucket = store.create_bucket(BucketConfig::new("b")).unwrap();
-            let (mut random, mut expected) = (Random(seed), BTreeMap::new());
+            let (mut random, mut expected) = (Random::new(seed), BTreeMap::new());
             let pairs: Vec<_> = (0..4_000_u32).map(|number| (random_key(&mut random), number.to_le_bytes())).collect();
             expected.extend(pairs.iter().cloned());
             if load {

@@ -6,19 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::number::BucketId;
-
-/// A small generator of numbers, the same in every run (splitmix64, Steele et al., OOPSLA 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-}
+use crate::testing::random::Random;
 
 fn bound(key: u64) -> Bound {
     (BucketId(1), key.to_be_bytes().into())
@@ -217,7 +205,7 @@ fn random_keys(random: &mut Random, count: u64, keys: u64) -> BTreeSet<u64> {
 
 #[test]
 fn overwriting_a_set_ten_times_never_holds_more_than_half_of_it_again_and_one_job() {
-    let (mut sim, mut random) = (Sim::new(SEGMENT), Random(1));
+    let (mut sim, mut random) = (Sim::new(SEGMENT), Random::new(1));
     for first in (0..LIVE).step_by(MEMTABLE as usize) {
         sim.flush((first..LIVE.min(first + MEMTABLE)).collect());
         while sim.step(false) {}
@@ -257,7 +245,7 @@ fn a_load_in_order_is_written_once() {
 
 #[test]
 fn a_random_load_stays_in_few_runs_and_settles_into_one() {
-    let (mut sim, mut random) = (Sim::new(SEGMENT / 4), Random(2));
+    let (mut sim, mut random) = (Sim::new(SEGMENT / 4), Random::new(2));
     let mut free: Vec<u64> = (0..8 * LIVE).collect();
     while !free.is_empty() {
         let mut keys = BTreeSet::new();
@@ -278,7 +266,7 @@ fn a_random_load_stays_in_few_runs_and_settles_into_one() {
 
 #[test]
 fn small_flushes_over_a_large_bottom_are_gathered_first() {
-    let (mut sim, mut random) = (Sim::new(SEGMENT), Random(3));
+    let (mut sim, mut random) = (Sim::new(SEGMENT), Random::new(3));
     for first in (0..LIVE).step_by(MEMTABLE as usize) {
         sim.flush((first..LIVE.min(first + MEMTABLE)).collect());
         while sim.step(false) {}
@@ -297,7 +285,7 @@ fn small_flushes_over_a_large_bottom_are_gathered_first() {
 
 #[test]
 fn what_expires_leaves_the_disk_without_anything_new() {
-    let (mut sim, mut random) = (Sim::new(SEGMENT), Random(4));
+    let (mut sim, mut random) = (Sim::new(SEGMENT), Random::new(4));
     let mut first = 0;
     // Ten times what lives at a time is written, at random places, and expires in the order of its writing.
     let mut born: Vec<BTreeSet<u64>> = Vec::new();
@@ -321,7 +309,7 @@ fn what_expires_leaves_the_disk_without_anything_new() {
 
 #[test]
 fn a_merge_above_the_bottom_that_was_begun_is_ended() {
-    let (mut sim, mut random) = (Sim::new(16), Random(5));
+    let (mut sim, mut random) = (Sim::new(16), Random::new(5));
     sim.flush((0..LIVE).collect());
     for _ in 0..4 {
         let keys = random_keys(&mut random, 100, LIVE);

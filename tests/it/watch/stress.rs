@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use annals::testing::random::Random;
 use annals::{Bucket, BucketConfig, Event, Operation, Options, Store, Watch, WatchOptions};
 
 use super::validators::{Committed, Ledger, Validator};
@@ -24,24 +25,8 @@ fn is_match(filters: &[&str], key: &str) -> bool {
     filters.iter().any(|filter| fits(filter))
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u8) -> Self {
-        Self(u64::from(seed) << 32)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    fn key(&mut self) -> String {
-        format!("{}.{}", ["a", "b", "c"][self.below(3) as usize], self.below(5))
-    }
+fn random_key(random: &mut Random) -> String {
+    format!("{}.{}", ["a", "b", "c"][random.below(3) as usize], random.below(5))
 }
 
 /// Writes something, and notes it.
@@ -52,7 +37,7 @@ fn write(random: &mut Random, store: &Store, bucket: &Bucket, ledger: &mut Ledge
         operation: Operation::Put,
         batch,
     };
-    let key = random.key();
+    let key = random_key(random);
     match random.below(40) {
         0 => ledger.purge(bucket.purge_all().unwrap().get()),
         1..4 => {
@@ -64,7 +49,7 @@ fn write(random: &mut Random, store: &Store, bucket: &Bucket, ledger: &mut Ledge
             ledger.add(revision, Committed { operation: Operation::Purge, ..put(&key, b"", revision) });
         }
         6..12 => {
-            let keys: Vec<String> = (0..2 + random.below(6)).map(|_| random.key()).collect();
+            let keys: Vec<String> = (0..2 + random.below(6)).map(|_| random_key(random)).collect();
             let mut batch = store.batch();
             for (number, key) in keys.iter().enumerate() {
                 batch.put(bucket, key, [number as u8; 20]);
@@ -129,7 +114,7 @@ fn options_of_store() -> Options {
 }
 
 fn one_thread(seed: u8, steps: u32) -> usize {
-    let mut random = Random::new(seed);
+    let mut random = Random::new(u64::from(seed));
     let store = options_of_store().manual_jobs().in_memory().unwrap();
     let depth = [1, 3, 64][random.below(3) as usize];
     let bucket = store.create_bucket(BucketConfig::new("b").history(depth)).unwrap();
@@ -183,7 +168,7 @@ fn threads(seed: u8, writes: u64) -> usize {
         for writer in 0..2_u8 {
             let (store, bucket, ledger, left, done) = (&store, &bucket, &ledger, &left, &done);
             scope.spawn(move || {
-                let mut random = Random::new(seed.wrapping_mul(7).wrapping_add(writer));
+                let mut random = Random::new(u64::from(seed.wrapping_mul(7).wrapping_add(writer)));
                 let mut own = Ledger::default();
                 for _ in 0..writes {
                     write(&mut random, store, bucket, &mut own);
@@ -198,7 +183,7 @@ fn threads(seed: u8, writes: u64) -> usize {
         let (bucket, done, delivered) = (&bucket, &done, &delivered);
         for reader in 0..6_u8 {
             scope.spawn(move || {
-                let mut random = Random::new(seed.wrapping_mul(11).wrapping_add(100 + reader));
+                let mut random = Random::new(u64::from(seed.wrapping_mul(11).wrapping_add(100 + reader)));
                 let mut finished = Vec::new();
                 while !done.load(Ordering::SeqCst) {
                     let mut watch = Watched::new(bucket, &mut random);

@@ -8,19 +8,7 @@ use crate::env::Env;
 use crate::number::BucketId;
 use crate::spec::BucketSpec;
 use crate::subject::Pattern;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, count: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % count
-    }
-}
+use crate::testing::random::Random;
 
 /// A bucket with tiny structures, and all that was ever written to it: key, revision, and the last revision of its commit.
 struct Bench {
@@ -107,7 +95,7 @@ fn all(mut scan: ChangeScan) -> Vec<(u64, String)> {
 fn lists_and_walks_find_the_same_whatever_is_asked_for() {
     for (seed, depth) in [(1, 1), (2, 2), (3, 5)] {
         let mut bench = Bench::new(depth);
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         for _ in 0..8 {
             bench.fill(&mut random, 60);
             for wanted in [&[][..], &["a.*"], &["a.1"], &["a.1", "b.2", "b.2", "nobody"], &["b.3", "a.>"]] {
@@ -128,7 +116,7 @@ fn lists_and_walks_find_the_same_whatever_is_asked_for() {
 #[test]
 fn few_keys_are_looked_up_and_many_entries_are_walked() {
     let mut bench = Bench::new(1);
-    bench.fill(&mut Random(1), 300);
+    bench.fill(&mut Random::new(1), 300);
     let is_list = |scan: ChangeScan| matches!(scan.source, Source::List(_));
     assert!(is_list(ChangeScan::since(bench.moment(), Revision(1), filters(&["a.1"])).unwrap()));
     assert!(!is_list(ChangeScan::since(bench.moment(), Revision(1), filters(&["a.*"])).unwrap()));
@@ -143,7 +131,7 @@ fn few_keys_are_looked_up_and_many_entries_are_walked() {
 fn whatever_is_not_delivered_is_said_to_be_missing_before_something_newer_is() {
     for (seed, depth) in [(1, 1), (2, 3)] {
         let mut bench = Bench::new(depth);
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         bench.fill(&mut random, 400);
         for wanted in [&[][..], &["a.*"], &["b.2"]] {
             let wanted = filters(wanted);
