@@ -1,10 +1,10 @@
 //! Expiry as commits, in buckets with `limit_markers` (E14): each key that expires gets a marker, in the order in which they expire.
 //!
 //! A sweep *looks* for what has expired since the last one, in bounded pieces: in segments along the permutations by deadline and by
-//! revision, so that it costs what expires; in memtables at every key, where something may have expired ([`horizon`](super::horizon)). What it finds are candidates; a marker is written on the condition
-//! that the key's newest entry is the one that was found, so whatever is committed meanwhile, no key gets two or a wrong one. A group of
-//! markers is one record, with how far the sweep has got behind them: a crash loses both or neither. Until then retention keeps what has
-//! expired, so a sweep after any downtime finds everything that is due.
+//! revision, so that it costs what expires; in memtables at every key, where something may have expired ([`horizon`](super::horizon)). What
+//! it finds are candidates; a marker is written on the condition that the key's newest entry is the one that was found, so whatever is
+//! committed meanwhile, no key gets two or a wrong one. A group of markers is one record, with how far the sweep has got behind them: a
+//! crash loses both or neither. Until then retention keeps what has expired, so a sweep after any downtime finds everything that is due.
 //!
 //! Writers do not wait for sweeps: who finds that a key has expired commits its marker first ([`Core::commit_markers`]). A change of a
 //! bucket's configuration does: its leader sweeps to the time of the change.
@@ -30,7 +30,8 @@ use crate::env::sync::{AtomicBool, Ordering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::BucketState;
 use crate::number::{BucketId, CommitNumber, Revision};
-use crate::segment::{Changes, Expiring};
+use crate::run::Part;
+use crate::segment::{Changes, Expiring, SectionInfo};
 use crate::view::View;
 
 /// Markers of one group.
@@ -157,45 +158,56 @@ impl<'a> Look<'a> {
     fn look_into_segments(&mut self, view: &View) -> Result<()> {
         for part in view.runs.iter().flat_map(|run| run.parts()) {
             for section in part.segment.sections() {
-                let Some(state) = self.state(section.bucket) else { continue };
-                let (bucket, (deadline, revision)) = (section.bucket, state.cursor);
-                if section.last_revision <= state.floor {
+                let Some(state) = self.state(section.bucket).filter(|state| section.last_revision > state.floor) else {
                     continue;
-                }
-                if section.deadlines > 0 && section.first_deadline > self.now {
-                    self.next = self.next.min(section.first_deadline);
-                } else if section.deadlines > 0 {
-                    let from = self.after.map_or(0, |after| after.0.saturating_sub(1)).max(deadline);
-                    let mut walk = Expiring::new(Arc::clone(&part.segment), bucket, from)?;
-                    while walk.advance()? {
-                        let Some(entry) = walk.entry() else { break };
-                        // Age takes it earlier: then it is found below.
-                        let is_aged_first = expiry_of(state, &entry.meta) < entry.meta.deadline;
-                        let is_taken = !is_aged_first && part.live.holds(bucket, entry.key);
-                        if (is_taken || entry.meta.deadline > self.now)
-                            && self.take(entry.meta.deadline, bucket, &entry.meta, entry.key)
-                        {
-                            break;
-                        }
-                    }
-                }
-                let by_age = |created: u64| created.saturating_add(state.spec.max_age);
-                if state.spec.max_age == 0 || section.last_revision <= revision {
-                    continue;
-                }
-                if by_age(section.first_created) > self.now {
-                    self.next = self.next.min(by_age(section.first_created));
-                    continue;
-                }
-                let mut walk = Changes::new(Arc::clone(&part.segment), bucket, revision)?;
-                while walk.advance()? {
-                    let Some(entry) = walk.entry() else { break };
-                    let at = by_age(entry.meta.created);
-                    let is_taken = expiry_of(state, &entry.meta) == at && part.live.holds(bucket, entry.key);
-                    if (is_taken || at > self.now) && self.take(at, bucket, &entry.meta, entry.key) {
-                        break;
-                    }
-                }
+                };
+                self.look_by_deadline(part, section, state)?;
+                self.look_by_age(part, section, state)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_by_deadline(&mut self, part: &Part, section: &SectionInfo, state: &BucketState) -> Result<()> {
+        if section.deadlines == 0 {
+            return Ok(());
+        }
+        if section.first_deadline > self.now {
+            self.next = self.next.min(section.first_deadline);
+            return Ok(());
+        }
+        let bucket = section.bucket;
+        let from = self.after.map_or(0, |after| after.0.saturating_sub(1)).max(state.cursor.0);
+        let mut walk = Expiring::new(Arc::clone(&part.segment), bucket, from)?;
+        while walk.advance()? {
+            let Some(entry) = walk.entry() else { break };
+            // Age takes it earlier: then it is found by that.
+            let is_aged_first = expiry_of(state, &entry.meta) < entry.meta.deadline;
+            let is_taken = !is_aged_first && part.live.holds(bucket, entry.key);
+            if (is_taken || entry.meta.deadline > self.now) && self.take(entry.meta.deadline, bucket, &entry.meta, entry.key) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_by_age(&mut self, part: &Part, section: &SectionInfo, state: &BucketState) -> Result<()> {
+        let (bucket, revision) = (section.bucket, state.cursor.1);
+        if state.spec.max_age == 0 || section.last_revision <= revision {
+            return Ok(());
+        }
+        let by_age = |created: u64| created.saturating_add(state.spec.max_age);
+        if by_age(section.first_created) > self.now {
+            self.next = self.next.min(by_age(section.first_created));
+            return Ok(());
+        }
+        let mut walk = Changes::new(Arc::clone(&part.segment), bucket, revision)?;
+        while walk.advance()? {
+            let Some(entry) = walk.entry() else { break };
+            let at = by_age(entry.meta.created);
+            let is_taken = expiry_of(state, &entry.meta) == at && part.live.holds(bucket, entry.key);
+            if (is_taken || at > self.now) && self.take(at, bucket, &entry.meta, entry.key) {
+                break;
             }
         }
         Ok(())
@@ -242,8 +254,10 @@ impl Core {
 
     /// The same for one bucket to the time of a change of its configuration, by the leader who is about to make that.
     pub(super) fn sweep_before_edit(&self, leader: &mut Leader, bucket: BucketId, now: u64) -> Result<()> {
-        let (mut after, visible) = (None, CommitNumber(u64::MAX));
+        let mut after = None;
         loop {
+            // All that there is.
+            let visible = CommitNumber(leader.next.0 - 1);
             let Some(live) = leader.buckets.get(&bucket) else { return Ok(()) };
             if live.state.spec.marker_ttl == 0 || !live.state.is_mortal() {
                 return Ok(());
@@ -282,9 +296,8 @@ impl Core {
             let mut by_bucket: BTreeMap<BucketId, Group> = BTreeMap::new();
             for ((_, bucket, revision), candidate) in &found[from..to] {
                 let Some(state) = look.state(*bucket) else { continue };
-                let at = if visible.0 == u64::MAX { state.changed } else { visible };
                 let group = by_bucket.entry(*bucket).or_insert_with(|| Group {
-                    swept: SweptTo { bucket: *bucket, deadline, revision: Revision::NONE, at },
+                    swept: SweptTo { bucket: *bucket, deadline, revision: Revision::NONE, at: visible },
                     ttl: state.spec.marker_ttl,
                     due: Vec::new(),
                 });
