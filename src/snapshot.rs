@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::BucketConfig;
-use crate::engine::{ChangeScan, Filters, Moment, Scan, Span, StoreMoment, Wanted};
+use crate::engine::{ChangeScan, Moment, Scan, Span, StoreMoment, Wanted};
 use crate::entry::{Entry, Operation, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::check_key;
 use crate::number::{CommitNumber, Revision};
 use crate::scan::{Entries, History, KeyRange, Keys, KeysOptions, span_of};
 use crate::status::{BucketEstimate, BucketStatus};
-use crate::subject::Pattern;
+use crate::subject::{Filters, Pattern};
 use crate::watch::Changes;
 
 /// The whole store as of one commit; see [`Store::snapshot`](crate::Store::snapshot). Cheap to clone; `Send` and `Sync`.
@@ -261,8 +261,7 @@ impl BucketSnapshot {
     /// # Errors
     /// `InvalidKey` for a bad pattern.
     pub fn keys_with(&self, options: KeysOptions) -> Result<Keys> {
-        let filters = options.filters.iter().map(|pattern| Pattern::parse(pattern)).collect::<Result<_>>()?;
-        let wanted = Wanted { filters: Filters::new(filters), markers: options.markers };
+        let wanted = Wanted { filters: Filters::parse(&options.filters)?, markers: options.markers };
         Ok(Keys::new(Scan::matching(self.moment.clone(), wanted)))
     }
 }

@@ -3,7 +3,13 @@
 //! A pattern is a key whose tokens may be wildcards: `*` stands for exactly one token, `>` for one or more tokens at the end.
 //! Both are whole tokens. Matching allocates nothing and looks at each byte at most twice, since it runs per entry in scans and
 //! per event in watches. Callers narrow a scan with [`literal_prefix`](Pattern::literal_prefix) and turn one without wildcards
-//! into a point read by [`exact`](Pattern::exact). What several patterns do together is not known here.
+//! into a point read by [`exact`](Pattern::exact). Several patterns together are [`Filters`].
+
+mod filters;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use filters::Filters;
 
 use crate::error::{ErrorKind, Result};
 use crate::key::{EMPTY_TOKEN_AFTER, EMPTY_TOKEN_BEFORE, KEY_LEN_MAX, Refused, is_token_byte};
@@ -110,6 +116,3 @@ fn split_token(tokens: &[u8]) -> (&[u8], Option<&[u8]>) {
         None => (tokens, None),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -215,13 +215,15 @@ impl Core {
         let commit = leader.next;
         leader.number_change(request);
         self.log(leader, commit, 1, now, false)?;
-        let gone = if let Request::DeleteBucket(name) = request { leader.find(name) } else { None };
+        // Its name is gone with it.
+        let deleted = if let Request::DeleteBucket(name) = request { leader.find(name) } else { None };
         let answer = self.change_bucket(leader, request, commit, now);
         leader.active.publish(commit);
-        match (&answer, gone) {
-            (Answer::Purged(through), _) => self.tell_purged(request, commit, *through),
-            (_, Some(id)) => self.tell_deleted(id),
-            _ => {}
+        if let (Request::PurgeAll(id), Answer::Purged(through)) = (request, &answer) {
+            self.tell_purged(*id, commit, *through);
+        }
+        if let Some(id) = deleted {
+            self.tell_deleted(id);
         }
         Ok(answer)
     }

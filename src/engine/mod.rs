@@ -6,7 +6,8 @@
 //!   no entry; [`rotation`]: from one log file and memtable to the next; [`tail`]: how far the log is durable.
 //! - [`bus`]: from a commit to whoever watches.
 //! - [`read`]: the read path, without locks: one reader, for handles and snapshots alike.
-//! - [`jobs`]: what happens behind writers; [`flush`], [`merge`], [`sweep`] ([`horizon`]); [`board`]: where they are called; [`pressure`]: what writers pay;
+//! - [`jobs`]: what happens behind writers; [`flush`], [`merge`], [`sweep`] ([`horizon`]); [`board`]: where they are called;
+//!   [`pressure`]: what writers pay;
 //!   [`build`]: making segment files;
 //!   [`keeper`] and [`edits`]: the manifest; [`retired`]: what waits for its last reader; [`reserve`]: space for a full disk.
 //! - [`recovery`]: from a directory to an open store; [`directory`]: what lies there; [`replayed`]: what the log says; [`closing`]: the way
@@ -52,7 +53,7 @@ mod write;
 
 pub(crate) use bulk::Swept;
 pub(crate) use bus::{Next, Notice, Start, Stopper, Watcher, Wishes};
-pub(crate) use read::{ChangeScan, Counts, EntryScan, Estimate, Filters, Item, Moment, Reader, Scan, Span, StoreMoment, Wanted};
+pub(crate) use read::{ChangeScan, Counts, EntryScan, Estimate, Item, Moment, Reader, Scan, Span, StoreMoment, Wanted};
 pub(crate) use request::{Condition, OpFields};
 pub(crate) use settings::Settings;
 pub(crate) use write::{Submitted, WriteOptions};

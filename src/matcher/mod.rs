@@ -24,7 +24,7 @@ use crate::subject::Pattern;
 /// Filters of all buckets.
 #[derive(Debug)]
 pub(crate) struct Matcher<T> {
-    buckets: HashMap<BucketId, Filters<T>>,
+    buckets: HashMap<BucketId, OfBucket<T>>,
     hasher: KeyHasher,
     /// Memory for the walks through tries.
     stack: Vec<(u32, usize)>,
@@ -32,12 +32,12 @@ pub(crate) struct Matcher<T> {
 
 /// Filters of one bucket.
 #[derive(Debug)]
-struct Filters<T> {
+struct OfBucket<T> {
     exact: Names<Vec<T>>,
     patterns: Trie<T>,
 }
 
-impl<T> Default for Filters<T> {
+impl<T> Default for OfBucket<T> {
     fn default() -> Self {
         Self { exact: Names::default(), patterns: Trie::new() }
     }

@@ -1,9 +1,9 @@
 //! What a watch is to show, and from where on.
 
-use crate::engine::{Filters, Start, Wishes};
+use crate::engine::{Start, Wishes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::number::Revision;
-use crate::subject::Pattern;
+use crate::subject::{Filters, Pattern};
 use crate::watch::WatchToken;
 
 /// Which changes [`Bucket::watch_with`](crate::Bucket::watch_with) gives. By default: of every key its newest entry, markers
@@ -128,10 +128,10 @@ impl WatchOptions {
 
     /// What that means to the engine.
     pub(crate) fn wishes(self) -> Result<Wishes> {
-        let mut filters = self.filters.iter().map(|filter| Pattern::parse(filter)).collect::<Result<Vec<Pattern>>>()?;
-        if filters.is_empty() {
-            filters.push(Pattern::all());
-        }
+        let filters = match &*self.filters {
+            [] => Filters::new(vec![Pattern::all()]),
+            filters => Filters::parse(filters)?,
+        };
         let start = match (self.updates_only, self.history, self.from.get().checked_sub(1), self.after) {
             (true, true, ..) => return Err(contradiction("history", "updates_only")),
             (true, _, Some(_), _) => return Err(contradiction("from_revision", "updates_only")),
@@ -144,7 +144,7 @@ impl WatchOptions {
             (false, false, None, None) => Start::State,
         };
         Ok(Wishes {
-            filters: Filters::new(filters),
+            filters,
             start,
             ignore_deletes: self.ignore_deletes,
             without_values: self.meta_only,

@@ -37,10 +37,10 @@ use self::gate::Gate;
 use self::line::Line;
 use self::registry::{Registry, WatcherId};
 use super::core::Core;
-use super::read::Filters;
 use crate::env::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::hash::KeyHasher;
 use crate::number::BucketId;
+use crate::subject::Filters;
 
 /// One per store.
 #[derive(Debug)]

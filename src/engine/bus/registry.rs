@@ -4,18 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use super::line::{Line, Told};
-use crate::engine::read::Filters;
 use crate::env::sync::Arc;
 use crate::hash::KeyHasher;
 use crate::matcher::Matcher;
 use crate::number::BucketId;
+use crate::subject::Filters;
 
-/// The name of a watcher: a place, and which of those that have had it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct WatcherId {
-    place: u32,
-    turn: u32,
-}
+/// The name of a watcher, until it is removed: its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WatcherId(u32);
 
 /// All watchers.
 #[derive(Debug)]
@@ -33,7 +30,6 @@ pub(super) struct Registry {
 /// A watcher, or a place for one.
 #[derive(Debug, Default)]
 struct Slot {
-    turn: u32,
     watcher: Option<Listed>,
     /// The newest event that it was found for.
     event: u64,
@@ -74,19 +70,18 @@ impl Registry {
         let slot = &mut self.slots[place as usize];
         slot.watcher = Some(Listed { line, bucket, filters, is_in: true });
         self.buckets.entry(bucket).or_default().insert(place);
-        WatcherId { place, turn: slot.turn }
+        WatcherId(place)
     }
 
     /// Takes a watcher out.
     pub(super) fn remove(&mut self, id: WatcherId) {
-        self.leave(id.place);
-        let slot = &mut self.slots[id.place as usize];
+        self.leave(id.0);
+        let slot = &mut self.slots[id.0 as usize];
         let Some(listed) = slot.watcher.take() else { return };
-        slot.turn = slot.turn.wrapping_add(1);
         slot.pending = Vec::new();
-        self.free.push(id.place);
+        self.free.push(id.0);
         if let Some(of_bucket) = self.buckets.get_mut(&listed.bucket) {
-            of_bucket.remove(&id.place);
+            of_bucket.remove(&id.0);
             if of_bucket.is_empty() {
                 self.buckets.remove(&listed.bucket);
             }
@@ -96,11 +91,11 @@ impl Registry {
     /// Puts the filters of a watcher that has lagged back in, with nothing in its line.
     pub(super) fn rejoin(&mut self, id: WatcherId) {
         let Self { matcher, slots, .. } = self;
-        let Some(listed) = slots.get_mut(id.place as usize).and_then(|slot| slot.watcher.as_mut()) else { return };
+        let Some(listed) = slots.get_mut(id.0 as usize).and_then(|slot| slot.watcher.as_mut()) else { return };
         listed.line.restart();
         if !std::mem::replace(&mut listed.is_in, true) {
             for filter in listed.filters.patterns() {
-                matcher.add(listed.bucket, filter, id.place);
+                matcher.add(listed.bucket, filter, id.0);
             }
         }
     }

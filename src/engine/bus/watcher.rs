@@ -13,12 +13,13 @@ use super::line::{Change, Line, Taken, Told};
 use super::reached::Reached;
 use super::registry::WatcherId;
 use crate::engine::core::Core;
-use crate::engine::read::{ChangeScan, Filters, Origin};
+use crate::engine::read::{ChangeScan, Origin};
 use crate::entry::{Entry, Operation};
 use crate::env::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::number::{BucketId, CommitNumber, Revision};
 use crate::resume::Position;
+use crate::subject::Filters;
 
 /// With what a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +84,21 @@ pub(crate) struct Watcher {
     reached: Reached,
 }
 
+/// What is read before a watch is live.
+#[derive(Clone, Copy, Debug)]
+enum Beginning {
+    /// The newest entry of each key.
+    State,
+    /// All that is retained.
+    History,
+    /// What is retained after a revision.
+    After(Revision),
+}
+
 /// Where the next item comes from.
 #[derive(Debug)]
 enum Stage {
-    Begin(Start),
+    Begin(Beginning),
     /// What there is as of a moment, which shows everything up to this revision. (The scan's own end may lie behind it, by commits that were
     /// under way.)
     Reading(Box<ChangeScan>, Revision),
@@ -112,7 +124,7 @@ impl Watcher {
         let mut watcher = Self {
             core: Arc::clone(core),
             bucket,
-            stage: Stage::Begin(wishes.start),
+            stage: Stage::Begin(Beginning::State),
             wishes,
             id: Some(id),
             line,
@@ -147,15 +159,17 @@ impl Watcher {
             Start::After(after) => {
                 self.position = after;
                 ChangeScan::since(moment, after, self.wishes.filters.clone())?;
+                self.stage = Stage::Begin(Beginning::After(after));
             }
             Start::Resumed(before) => {
                 moment.resume(&before)?;
                 // What has expired since is in no floor yet.
                 ChangeScan::since(moment, before.revision, self.wishes.filters.clone())?;
                 (self.purged, self.position) = (before.purged, before.revision);
-                self.stage = Stage::Begin(Start::After(before.revision));
+                self.stage = Stage::Begin(Beginning::After(before.revision));
             }
-            Start::State | Start::History => {}
+            Start::State => self.stage = Stage::Begin(Beginning::State),
+            Start::History => self.stage = Stage::Begin(Beginning::History),
         }
         self.given = (self.purged, self.position);
         Ok(())
@@ -179,9 +193,9 @@ impl Watcher {
                 return Ok(Next::Notice(notice));
             }
             match &mut self.stage {
-                Stage::Begin(start) => {
-                    let start = *start;
-                    self.begin(start).map_err(|error| self.fallen_behind(error))?;
+                Stage::Begin(beginning) => {
+                    let beginning = *beginning;
+                    self.begin(beginning).map_err(|error| self.fallen_behind(error))?;
                 }
                 Stage::Reading(scan, settled) => match scan.next() {
                     Ok(Some(delivery)) => {
@@ -204,7 +218,7 @@ impl Watcher {
                         let settled = self.core.settled_revision(self.bucket);
                         match self.line.take(&mut self.taken) {
                             Taken::Events => {}
-                            Taken::Lags => self.stage = Stage::Begin(Start::After(self.position)),
+                            Taken::Lags => self.stage = Stage::Begin(Beginning::After(self.position)),
                             Taken::Nothing => return health.map(|()| self.rest(settled)),
                             Taken::Gone => return Err(self.core.bucket_gone()),
                             Taken::Stopped => return Ok(Next::Over),
@@ -237,7 +251,7 @@ impl Watcher {
     }
 
     /// Joins, or joins again, and begins to read what there is.
-    fn begin(&mut self, start: Start) -> Result<()> {
+    fn begin(&mut self, beginning: Beginning) -> Result<()> {
         if let Some(id) = self.id {
             self.core.bus.rejoin(id);
         }
@@ -246,10 +260,10 @@ impl Watcher {
         self.through = moment.visible();
         let purged = moment.state().purged;
         let filters = self.wishes.filters.clone();
-        let scan = match start {
-            Start::State => ChangeScan::initial(moment, filters)?,
-            Start::History | Start::Updates | Start::Resumed(_) => ChangeScan::since(moment, Revision::NONE, filters)?,
-            Start::After(after) => {
+        let scan = match beginning {
+            Beginning::State => ChangeScan::initial(moment, filters)?,
+            Beginning::History => ChangeScan::since(moment, Revision::NONE, filters)?,
+            Beginning::After(after) => {
                 let scan = ChangeScan::since(moment, after, filters)?;
                 if let Some(through) = scan.purged().filter(|_| purged > self.purged) {
                     self.position = self.position.max(through);

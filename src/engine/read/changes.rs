@@ -10,11 +10,12 @@
 
 use super::gone::find_gone;
 use super::verdict::{Listed, Verdict, Which, list_key, verdict};
-use super::{Filters, Moment, Scan, Wanted, stored_key};
+use super::{Moment, Scan, Wanted, stored_key};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{Change, Changes, Merge};
 use crate::number::Revision;
+use crate::subject::Filters;
 
 /// Up to so many entries, with so many bytes of keys, are listed by key and sorted rather than met on a walk: 64 Ki, 8 MiB.
 const LISTED_MAX: usize = 64 << 10;

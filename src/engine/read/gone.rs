@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Filters, Moment};
+use super::Moment;
 use crate::engine::read::verdict::{Verdict, Which, verdict};
 use crate::entry::Meta;
 use crate::error::Result;
@@ -14,6 +14,7 @@ use crate::memtable;
 use crate::merge::{Change, Merge};
 use crate::number::Revision;
 use crate::segment::Expiring;
+use crate::subject::Filters;
 
 /// Looks for entries that are gone.
 struct Search<'a> {

@@ -10,11 +10,10 @@
 //!
 //! [`point`]: the newest entry of a key; [`past`]: entries and values by revision; [`history`]; [`scan`]: ranges of keys, both ways;
 //! [`changes`]: entries in the order of revisions; [`verdict`]: which of them count; [`gone`]: what they do not tell;
-//! [`filters`]: which keys; [`resume`]: where somebody was; [`count`]: what is retained.
+//! [`resume`]: where somebody was; [`count`]: what is retained.
 
 mod changes;
 mod count;
-mod filters;
 mod gone;
 mod history;
 mod past;
@@ -25,7 +24,6 @@ mod verdict;
 
 pub(crate) use changes::ChangeScan;
 pub(crate) use count::{Counts, Estimate};
-pub(crate) use filters::Filters;
 pub(crate) use history::EntryScan;
 pub(crate) use resume::Origin;
 pub(crate) use scan::{Item, Scan, Span, Wanted};

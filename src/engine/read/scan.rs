@@ -3,11 +3,12 @@
 //! A scan reads as it is asked. Each end has cursors of its own, which are placed when that end is first used; they never turn round, and
 //! where they meet the scan ends. What is found is lent where it lies: the caller copies what it wants to keep.
 
-use super::{Filters, Moment, not_a_key, settle};
+use super::{Moment, not_a_key, settle};
 use crate::entry::Meta;
 use crate::error::Result;
 use crate::merge::{Backward, Lent, Merge};
 use crate::retention::{Judge, Rules, Sight};
+use crate::subject::Filters;
 use crate::view::rules;
 
 /// Keys from `start` on and below `end`, as bytes; need not be keys.

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::subject::Pattern;
+use super::Pattern;
+use crate::error::Result;
 
 /// Up to so many patterns are tried one by one.
 const TRIED_MAX: usize = 4;
@@ -30,6 +31,14 @@ impl Filters {
             }
         }
         Self { shared: Arc::new(Shared { patterns, by_beginning }) }
+    }
+
+    /// Checks the patterns.
+    ///
+    /// # Errors
+    /// `InvalidKey` for the first bad one.
+    pub(crate) fn parse(patterns: &[String]) -> Result<Self> {
+        patterns.iter().map(|pattern| Pattern::parse(pattern)).collect::<Result<_>>().map(Self::new)
     }
 
     pub(crate) fn patterns(&self) -> &[Pattern] {
