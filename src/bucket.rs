@@ -284,8 +284,9 @@ impl Bucket {
     /// [`Event::UpToDate`](crate::Event::UpToDate), in any case; then every change as it is committed. [`Watch`] says what is guaranteed, and how
     /// it ends.
     ///
-    /// A write that begins after this call returned is part of it. Costs a commit nothing for keys that do not match, and one lookup for all
-    /// watches of a store together. In buckets without `limit_markers` keys expire without an event; entries tell their deadline.
+    /// A write that begins after this call returned is part of it. While there are watches, each commit looks up its keys among their
+    /// patterns, once for all of them, and then tells each watch that it concerns. In buckets without `limit_markers` keys expire without
+    /// an event; entries tell their deadline.
     ///
     /// ```
     /// use annals::Event;

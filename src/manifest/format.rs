@@ -17,8 +17,8 @@
 //! ends, each of them: varint bucket id, varint length of a key, the key.
 //!
 //! A bucket: varint id; specification; varints commit of its creation, commit of its last change, last revision, last revision when the
-//! incarnation began, floor, commit of the last purge-all, as-of floor, watch floor; varint count of eras and for each: varint commit, varint through, u8 depth,
-//! varint cutoff; u8 deadlines seen (0 or 1); varints deadline and revision of the cursor; varint count of ends and for each:
+//! incarnation began, floor, commit of the last purge-all, as-of floor, watch floor; varint count of eras and for each: varint commit,
+//! varint through, u8 depth, varint cutoff; u8 deadlines seen (0 or 1); varints deadline and revision of the cursor; varint count of ends and for each:
 //! u64 incarnation, varint revision; u8 whether its size is known (0 or 1), and if so varint bytes and varint store time as of which.
 //!
 //! The file is replaced as a whole and never torn. A reader refuses it

@@ -28,7 +28,7 @@ pub(super) fn tell(store: &Store, guide: &mut Guide<'_>) -> Result<()> {
 fn live(jobs: &Bucket, guide: &mut Guide<'_>) -> Result<()> {
     let doing = || format!("watch bucket {BUCKET}");
     jobs.put("eu.backup", "queued").trying(doing)?;
-    guide.say("A thread watches eu.*; it is given what is there, then what comes:")?;
+    guide.say("A watch of eu.* is given what is there; a thread goes on with it and is given what comes:")?;
     let mut watch = jobs.watch("eu.*").trying(doing)?;
     let start = Instant::now();
     // The state is that of when it is read: what is written before that is part of it.
