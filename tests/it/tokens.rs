@@ -192,6 +192,7 @@ fn a_key_that_expired_while_nobody_watched_refuses_whoever_may_know_an_older_val
     });
 }
 
+/// K51: a bookmark was ahead of the events that it covered. The validators of `watch` hold every mark of the stress against that, too.
 #[test]
 fn progress_tells_what_was_seen_and_how_much_of_it_is_durable_and_only_when_that_is_new() {
     let directory = tempfile::tempdir().unwrap();

@@ -8,6 +8,8 @@
 //! - every other one goes on, and what it knew and what it is told come to exactly what the bucket holds;
 //! - one whose bucket was deleted is told so, whatever has the name now.
 //!
+//! That is K50: a watch that went back in time, repeated itself, or answered a token from the future with old events.
+//!
 //! `SIM_CASE='<case>' cargo test --test sim tokens -- --nocapture` runs one case alone.
 
 use std::collections::BTreeMap;
