@@ -2,16 +2,18 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
-use annals::{Bucket, BucketConfig, Durability, ErrorKind, Options, Store};
+use annals::{Bucket, BucketConfig, Durability, ErrorKind, Event, Options, Store, Watch, WatchOptions};
 
-use crate::engine::{Change, Engine, Level, Peer, Reader, Result, Visit};
+use crate::engine::{Change, Engine, Level, Peer, Reader, Result, Subscriber, Visit};
 
 pub const PEER: Peer = Peer {
     name: "annals",
     package: "annals",
     setup: "defaults; gets by get_with, scans by visit; OsCache, or Sync",
     open: |directory, level| Ok(Box::new(Annals::open(directory, level)?)),
+    has_subscribers: true,
 };
 
 struct Annals {
@@ -70,6 +72,14 @@ impl Engine for Annals {
         Ok(self.bucket.get_with(key, visit)?.is_some())
     }
 
+    fn subscribe(&self, prefix: &str) -> Result<Box<dyn Subscriber>> {
+        let mut watch = self.bucket.watch_with(WatchOptions::new().filter(format!("{prefix}>")).updates_only(true))?;
+        if watch.next().transpose()? != Some(Event::UpToDate) {
+            return Err("a watch of updates began with something else".into());
+        }
+        Ok(Box::new(Events(watch)))
+    }
+
     fn settle(&mut self) -> Result<()> {
         self.store.compact()?;
         Ok(())
@@ -98,5 +108,20 @@ impl Reader for Reads<'_> {
             if count < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(count)
+    }
+}
+
+struct Events(Watch);
+
+impl Subscriber for Events {
+    fn next(&mut self, timeout: Duration, visit: Visit<'_>) -> Result<bool> {
+        // What else a watch tells, that something was skipped for example, is no change.
+        while let Some(event) = self.0.next_timeout(timeout)? {
+            if let Event::Entry(entry) = event {
+                visit(entry.key().as_bytes(), entry.value());
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

@@ -1,6 +1,7 @@
 //! What every store has to offer here, and nothing else: the calls that the workloads make.
 
 use std::path::Path;
+use std::time::Duration;
 
 /// Whatever went wrong; a race that cannot be finished is thrown away.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -14,7 +15,7 @@ pub enum Level {
     Sync,
 }
 
-/// What [`Reader::scan`] hands a key and its value to.
+/// What [`Reader::scan`] and [`Subscriber::next`] hand a key and its value to.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]);
 
 /// Makes the new value of what is there; the second argument is empty at first.
@@ -37,6 +38,11 @@ pub trait Engine: Send + Sync {
     /// Reads one key with nothing kept from before; answers whether it is there.
     fn get_alone(&self, key: &str, visit: &mut dyn FnMut(&[u8])) -> Result<bool>;
 
+    /// Subscribes to what is written from now on under a prefix that ends with a token, or under all keys, if it is empty.
+    fn subscribe(&self, _prefix: &str) -> Result<Box<dyn Subscriber>> {
+        Err("this store has no subscribers".into())
+    }
+
     /// Everything where it stays: flushed, merged, compacted, as far as the store offers it.
     fn settle(&mut self) -> Result<()>;
 
@@ -52,6 +58,12 @@ pub trait Reader {
     fn scan(&mut self, from: Option<&str>, limit: usize, visit: Visit<'_>) -> Result<usize>;
 }
 
+/// Who is told of what others write.
+pub trait Subscriber: Send {
+    /// Hands the next change to `visit`; answers whether there was one within `timeout`.
+    fn next(&mut self, timeout: Duration, visit: Visit<'_>) -> Result<bool>;
+}
+
 /// A store that can take part.
 pub struct Peer {
     /// Its name in the table.
@@ -61,4 +73,6 @@ pub struct Peer {
     /// How it is set up, in a line.
     pub setup: &'static str,
     pub open: fn(&Path, Level) -> Result<Box<dyn Engine>>,
+    /// Whether [`Engine::subscribe`] does anything.
+    pub has_subscribers: bool,
 }

@@ -13,6 +13,7 @@ pub const PEER: Peer = Peer {
     package: "fjall",
     setup: "defaults; updates by update_fetch of a single-writer database; no fsync, or persist(SyncAll) after each write",
     open: |directory, level| Ok(Box::new(Fjall::open(directory, level)?)),
+    has_subscribers: false,
 };
 
 struct Fjall {

@@ -13,6 +13,7 @@ pub const PEER: Peer = Peer {
     package: "heed",
     setup: "through heed, whose version this is; map of 64 GiB; reads keep a transaction; no sync with a write map, or synced commits",
     open: |directory, level| Ok(Box::new(Lmdb::open(directory, level)?)),
+    has_subscribers: false,
 };
 
 const MAP_LEN: usize = 64 << 30;

@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- --work watch
 //! ```
 //!
 //! Each round runs every store after the other, in an order that rotates, each in a new directory: load in random order, settle, read,
@@ -12,6 +13,8 @@
 //! What is equal: keys of 25 bytes, values that do not compress, their order, and what is read of each value. Reads may keep what a
 //! program would keep: a read transaction with its table in redb and LMDB; `get hit, alone` begins one for each get. Sizes of caches
 //! and buffers are each store's defaults; everything fits in memory. A checksum of what was read has to be the same for all stores.
+//!
+//! `--work watch` races in something else, in the same rounds: subscribers, which only annals and sled have.
 //!
 //! A package of its own, with its own lock file: annals depends on none of the other stores, in no way.
 #![allow(
@@ -28,23 +31,37 @@ mod engine;
 mod fjall;
 mod lmdb;
 mod redb;
+mod sled;
 mod table;
+mod watch;
 mod work;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::engine::{Peer, Result};
 use crate::table::Record;
 use crate::work::Load;
 
-const PEERS: [Peer; 4] = [annals::PEER, fjall::PEER, redb::PEER, lmdb::PEER];
+const PEERS: [Peer; 5] = [annals::PEER, fjall::PEER, redb::PEER, sled::PEER, lmdb::PEER];
+
+/// What is raced in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Work {
+    /// Writing, reading, opening and closing: all stores
+    Race,
+    /// Subscribers to what is written: the stores that have them
+    Watch,
+}
 
 /// Runs annals and other embedded stores side by side.
 #[derive(Debug, Parser)]
 struct Args {
+    /// What to do
+    #[arg(long, value_enum, default_value_t = Work::Race)]
+    work: Work,
     /// How many keys
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
@@ -104,6 +121,9 @@ fn run(args: &Args, round: u64) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for at in 0..PEERS.len() {
         let peer = &PEERS[(at + round as usize) % PEERS.len()];
+        if args.work == Work::Watch && !peer.has_subscribers {
+            continue;
+        }
         if !args.only.is_empty() && !args.only.iter().any(|name| name.eq_ignore_ascii_case(peer.name)) {
             continue;
         }
@@ -112,7 +132,11 @@ fn run(args: &Args, round: u64) -> Result<Vec<Record>> {
             Some(parent) => tempfile::tempdir_in(parent)?,
             None => tempfile::tempdir()?,
         };
-        for measured in work::race(peer, &directory.path().join("store"), load)? {
+        let race = match args.work {
+            Work::Race => work::race,
+            Work::Watch => watch::race,
+        };
+        for measured in race(peer, &directory.path().join("store"), load)? {
             let record = Record {
                 round,
                 engine: peer.name.to_owned(),
@@ -138,12 +162,21 @@ fn run(args: &Args, round: u64) -> Result<Vec<Record>> {
 fn report(records: &[Record]) {
     let Some(first) = records.first() else { return };
     let rounds: std::collections::BTreeSet<u64> = records.iter().map(|record| record.round).collect();
-    println!(
-        "{} keys of 25 bytes in random order, values of {} bytes; medians of {} rounds; reads and `disk` settled, writes on top of that.",
-        first.keys,
-        first.value_bytes,
-        rounds.len()
-    );
+    let (keys, value_bytes, rounds) = (first.keys, first.value_bytes, rounds.len());
+    let is_watch = watch::ROWS.iter().any(|(row, _)| *row == first.workload);
+    if is_watch {
+        println!(
+            "Subscribers; keys of 25 bytes, values of {value_bytes} bytes, nothing synced; medians of {rounds} rounds.\n\
+             A subscriber of sled with 1,024 events waiting makes the writer wait; a watch of annals that falls behind reads what it\n\
+             missed from the store. `puts done, 1 never reads` is of {}, given up when none was done for a second.",
+            work::scaled(watch::PUTS, keys)
+        );
+    } else {
+        println!(
+            "{keys} keys of 25 bytes in random order, values of {value_bytes} bytes; medians of {rounds} rounds; reads and `disk` \
+             settled, writes on top of that."
+        );
+    }
     for peer in &PEERS {
         if let Some(record) = records.iter().find(|record| record.engine == peer.name) {
             println!("{} {}: {}", peer.name, record.version, peer.setup);
@@ -151,8 +184,8 @@ fn report(records: &[Record]) {
     }
     let sum = records.iter().filter(|record| record.round == first.round && record.engine == first.engine);
     let sum = sum.fold(0, |sum: u64, record| sum.wrapping_add(record.checksum));
-    println!("All stores read the same: checksum {sum:016x}.");
-    println!("x NAME: how many times better annals is; of `disk`, `reopen`, `settle` and `close` less is better.\n");
+    println!("All stores {} the same: checksum {sum:016x}.", if is_watch { "delivered" } else { "read" });
+    println!("x NAME: how many times better annals is; of `disk`, `reopen`, `settle`, `close` and `latency` less is better.\n");
     println!("{}", table::table(records));
 }
 
@@ -182,5 +215,18 @@ mod tests {
         assert_eq!(records.len(), PEERS.len() * work::ROWS.len());
         assert_eq!(table::disagreements(&records), Vec::<String>::new());
         assert_eq!(table::table(&records).lines().count(), work::ROWS.len() + 1);
+    }
+
+    #[test]
+    fn all_subscribers_are_told_the_same() {
+        let args = Args::parse_from(["peers", "--work", "watch", "--keys", "20000"]);
+        let records = run(&args, 0).unwrap();
+        assert_eq!(table::disagreements(&records), Vec::<String>::new());
+        assert_eq!(table::table(&records).lines().count(), watch::ROWS.len() + 1);
+        let done = |engine: &str| {
+            records.iter().find(|record| record.engine == engine && record.workload.starts_with("puts done")).unwrap()
+        };
+        assert_eq!(done("annals").figure, 4000.0);
+        assert_eq!(done("sled").figure, 1024.0);
     }
 }

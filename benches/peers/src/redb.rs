@@ -11,6 +11,7 @@ pub const PEER: Peer = Peer {
     package: "redb",
     setup: "defaults (cache of 1 GiB); reads keep a transaction with its table; Durability::None, or Immediate",
     open: |directory, level| Ok(Box::new(Redb::open(directory, level)?)),
+    has_subscribers: false,
 };
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("race");
@@ -24,7 +25,10 @@ impl Redb {
     fn open(directory: &Path, level: Level) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let redb = Self { database: Database::create(directory.join("race.redb"))?, level };
-        redb.write(|transaction| Ok(drop(transaction.open_table(TABLE)?)))?;
+        redb.write(|transaction| {
+            drop(transaction.open_table(TABLE)?);
+            Ok(())
+        })?;
         Ok(redb)
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::engine::Result;
-use crate::work::ROWS;
+use crate::{watch, work};
 
 /// One figure of one store in one round.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ fn unit(workload: &str) -> &'static str {
     match workload {
         "disk" => "bytes",
         "reopen" | "settle" | "close" => "ms",
+        "latency, p50" | "latency, p99" => "us",
+        "puts done, 1 never reads" => "puts",
         _ => "ops_per_s",
     }
 }
@@ -97,7 +99,7 @@ pub fn table(records: &[Record]) -> String {
     let mut rows = vec![vec!["workload".to_owned(), "threads".to_owned(), "durability".to_owned(), "unit".to_owned()]];
     rows[0].extend(engines.iter().map(|engine| (*engine).to_owned()));
     rows[0].extend(engines.iter().skip(1).map(|engine| format!("x {engine}")));
-    for (workload, threads) in ROWS {
+    for &(workload, threads) in work::ROWS.iter().chain(&watch::ROWS) {
         let of = |engine: &str| -> Vec<&Record> {
             let wanted = |record: &&Record| record.engine == engine && record.workload == workload && record.threads == threads;
             records.iter().filter(wanted).collect()
@@ -107,14 +109,14 @@ pub fn table(records: &[Record]) -> String {
             engines.iter().map(|engine| median(of(engine).iter().map(|record| record.figure))).collect();
         let (scale, shown) = match unit(workload) {
             "bytes" => (1e6, "MB"),
-            "ms" => (1.0, "ms"),
-            _ => (1e3, "k/s"),
+            "ops_per_s" => (1e3, "k/s"),
+            unit => (1.0, unit),
         };
         let mut row = vec![workload.to_owned(), threads.to_string(), first.durability.clone(), shown.to_owned()];
         row.extend(medians.iter().map(|median| median.map_or_else(String::new, |median| figure(median / scale))));
         let ours = medians.first().copied().flatten();
         row.extend(medians.iter().skip(1).map(|theirs| match (ours, theirs) {
-            (Some(ours), Some(theirs)) if unit(workload) == "ops_per_s" => format!("{:.2}", ours / theirs),
+            (Some(ours), Some(theirs)) if matches!(unit(workload), "ops_per_s" | "puts") => format!("{:.2}", ours / theirs),
             (Some(ours), Some(theirs)) => format!("{:.2}", theirs / ours),
             _ => String::new(),
         }));

@@ -16,6 +16,18 @@ pub struct Load {
     pub synced: Duration,
 }
 
+impl Load {
+    /// Fewer operations than `count` if there are fewer than a million keys.
+    pub fn scaled(&self, count: u64) -> u64 {
+        scaled(count, self.keys)
+    }
+}
+
+/// See [`Load::scaled`].
+pub fn scaled(count: u64, keys: u64) -> u64 {
+    (count * keys / MILLION).clamp(1, count)
+}
+
 /// What one run of a workload gave.
 #[derive(Clone, Debug)]
 pub struct Measured {
@@ -23,7 +35,7 @@ pub struct Measured {
     pub threads: u64,
     pub durability: &'static str,
     pub settled: bool,
-    /// Operations a second; bytes for `disk`, milliseconds for `reopen`.
+    /// Operations a second, or what the table says.
     pub figure: f64,
     /// Of all that was read; the same for every store.
     pub checksum: u64,
@@ -97,10 +109,6 @@ impl Course {
         self.out.push(Measured { workload, threads, durability, settled: self.settled, figure, checksum });
     }
 
-    fn scaled(&self, count: u64) -> u64 {
-        (count * self.load.keys / MILLION).clamp(1, count)
-    }
-
     fn load(&mut self, engine: &dyn Engine) -> Result<()> {
         let (mut key, mut value) = (String::new(), Vec::new());
         let start = Instant::now();
@@ -114,7 +122,7 @@ impl Course {
     }
 
     fn reads(&mut self, engine: &dyn Engine) -> Result<()> {
-        let gets = self.scaled(GETS);
+        let gets = self.load.scaled(GETS);
         for threads in [1, 2] {
             let course = &*self;
             let start = Instant::now();
@@ -197,7 +205,7 @@ impl Course {
     }
 
     fn seek(&mut self, engine: &dyn Engine, workload: &'static str, entries: usize) -> Result<()> {
-        let seeks = self.scaled(SEEKS);
+        let seeks = self.load.scaled(SEEKS);
         let (mut sum, mut key) = (0_u64, String::new());
         let mut numbers = Numbers::below(self.load.keys);
         let start = Instant::now();
@@ -228,7 +236,7 @@ impl Course {
     }
 
     fn writes(&mut self, engine: &dyn Engine) -> Result<()> {
-        let writes = self.scaled(WRITES);
+        let writes = self.load.scaled(WRITES);
         let (mut key, mut value) = (String::new(), Vec::new());
         let mut numbers = Numbers::below(self.load.keys);
         let start = Instant::now();
@@ -251,7 +259,7 @@ impl Course {
         }
         self.add("update", 1, rate(writes, start), 0);
 
-        let batches = self.scaled(BATCHES);
+        let batches = self.load.scaled(BATCHES);
         let mut pairs = vec![(String::new(), Vec::new()); BATCH as usize];
         let start = Instant::now();
         for turn in 0..batches {
@@ -293,12 +301,12 @@ impl Course {
 }
 
 /// Something of a text that differs between texts, cheap enough to be no part of the race.
-fn weigh(bytes: &[u8]) -> u64 {
+pub fn weigh(bytes: &[u8]) -> u64 {
     let (first, last) = (bytes.first().copied().unwrap_or_default(), bytes.last().copied().unwrap_or_default());
     bytes.len() as u64 + (u64::from(first) << 16) + (u64::from(last) << 24)
 }
 
-fn rate(count: u64, start: Instant) -> f64 {
+pub fn rate(count: u64, start: Instant) -> f64 {
     count as f64 / start.elapsed().as_secs_f64().max(1e-9)
 }
 
