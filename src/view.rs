@@ -76,13 +76,15 @@ struct Versions {
 pub(crate) struct Revisions {
     /// Stored before its commit is visible: no reader has seen a higher one.
     pub(crate) published: AtomicU64,
-    /// Stored after its commit was made visible and told to watchers: everything up to it can be read, and waits for whom it concerns.
+    /// Stored after its commit was made visible: everything up to it can be read.
     pub(crate) settled: AtomicU64,
+    /// Stored after its commit was told to watchers: everything up to it waits for whom it concerns.
+    pub(crate) told: AtomicU64,
 }
 
 impl Revisions {
     pub(crate) const fn new(last: Revision) -> Self {
-        Self { published: AtomicU64::new(last.0), settled: AtomicU64::new(last.0) }
+        Self { published: AtomicU64::new(last.0), settled: AtomicU64::new(last.0), told: AtomicU64::new(last.0) }
     }
 }
 
@@ -178,9 +180,14 @@ impl Buckets {
         Revision(self.versions.get(&id).map_or(0, |versions| versions.revisions.published.load(Ordering::Acquire)))
     }
 
-    /// The newest revision up to which the bucket can be read, and watchers were told.
+    /// The newest revision up to which the bucket can be read.
     pub(crate) fn settled_revision(&self, id: BucketId) -> Revision {
         Revision(self.versions.get(&id).map_or(0, |versions| versions.revisions.settled.load(Ordering::Acquire)))
+    }
+
+    /// The newest revision up to which watchers of the bucket were told.
+    pub(crate) fn told_revision(&self, id: BucketId) -> Revision {
+        Revision(self.versions.get(&id).map_or(0, |versions| versions.revisions.told.load(Ordering::Acquire)))
     }
 
     /// Where the newest revision of a bucket is kept.

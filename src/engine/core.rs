@@ -64,7 +64,7 @@ pub(super) struct Core {
     pub(super) sweep_at: AtomicU64,
     pub(super) pressure: Pressure,
     pub(super) board: Board,
-    pub(super) bus: Bus,
+    pub(super) bus: Arc<Bus>,
     /// The reserve was given up, or was never there.
     pub(super) reserve_missing: AtomicBool,
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
@@ -124,7 +124,7 @@ impl Core {
             sweep_at: AtomicU64::new(0),
             pressure: Pressure::default(),
             board: Board::default(),
-            bus: Bus::new(hasher),
+            bus: Arc::new(Bus::new(hasher)),
             reserve_missing: AtomicBool::new(true),
             lock: Mutex::new(Some(parts.lock)),
             announced_now: AtomicU64::new(NO_TIME),
@@ -170,9 +170,14 @@ impl Core {
         view
     }
 
-    /// Up to here the bucket can be read by whoever looks after this, and watchers were told. Call it before a moment is taken.
+    /// Up to here the bucket can be read by whoever looks after this. Call it before a moment is taken.
     pub(super) fn settled_revision(&self, id: BucketId) -> Revision {
         self.view.load().buckets.settled_revision(id)
+    }
+
+    /// Up to here watchers of the bucket were told. Call it before a line is looked at.
+    pub(super) fn told_revision(&self, id: BucketId) -> Revision {
+        self.view.load().buckets.told_revision(id)
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

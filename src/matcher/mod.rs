@@ -82,18 +82,20 @@ impl<T: Copy + Eq> Matcher<T> {
     }
 
     /// Hands whoever has a filter that matches the key to `each`, once per filter, until it breaks. `hash` is the key's, by the same hasher.
-    pub(crate) fn find(&mut self, bucket: BucketId, key: &[u8], hash: u64, mut each: impl FnMut(T) -> ControlFlow<()>) {
-        let Some(filters) = self.buckets.get(&bucket) else { return };
-        for who in filters.exact.get(hash, key).into_iter().flatten() {
-            if each(*who).is_break() {
-                return;
-            }
+    pub(crate) fn find(
+        &mut self,
+        bucket: BucketId,
+        key: &[u8],
+        hash: u64,
+        mut each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(filters) = self.buckets.get(&bucket) else { return ControlFlow::Continue(()) };
+        filters.exact.get(hash, key).into_iter().flatten().try_for_each(|who| each(*who))?;
+        if filters.patterns.is_empty() {
+            return ControlFlow::Continue(());
         }
-        if !filters.patterns.is_empty() {
-            let hasher = self.hasher;
-            // Whether it was ended early is nobody's concern.
-            let _ = filters.patterns.find(key, |token| hasher.hash(bucket, token), &mut self.stack, &mut each);
-        }
+        let hasher = self.hasher;
+        filters.patterns.find(key, |token| hasher.hash(bucket, token), &mut self.stack, &mut each)
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::entry::Entry;
-use crate::env::sync::{Arc, Condvar, Mutex};
+use crate::env::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::number::{CommitNumber, Revision};
 
 /// Events that wait for a watcher, at most.
@@ -35,6 +35,8 @@ pub(super) struct Change {
 pub(super) struct Line {
     state: Mutex<State>,
     changed: Condvar,
+    /// A hint for whoever looks without the lock: the state may have news.
+    has_news: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -111,22 +113,44 @@ impl Line {
         }
         let offered = Offered { wakes: std::mem::take(&mut state.is_parked), lags: state.lags };
         drop(state);
+        self.has_news.store(true, Ordering::Relaxed);
         drop(dropped);
         told.clear();
         offered
+    }
+
+    /// Something is missing from now on, as if it had not fit; answers whether somebody is to be woken.
+    pub(super) fn lag(&self) -> bool {
+        let mut state = self.state.lock();
+        let dropped = std::mem::take(&mut state.events);
+        (state.lags, state.bytes) = (true, 0);
+        let wakes = std::mem::take(&mut state.is_parked);
+        drop(state);
+        self.has_news.store(true, Ordering::Relaxed);
+        drop(dropped);
+        wakes
     }
 
     /// Nothing comes after what is there; answers whether somebody is to be woken.
     pub(super) fn end(&self) -> bool {
         let mut state = self.state.lock();
         state.is_gone = true;
-        std::mem::take(&mut state.is_parked)
+        let wakes = std::mem::take(&mut state.is_parked);
+        drop(state);
+        self.has_news.store(true, Ordering::Relaxed);
+        wakes
     }
 
     /// Nothing comes any more, whatever is there; wakes whoever waits.
     pub(super) fn stop(&self) {
         self.state.lock().is_stopped = true;
+        self.has_news.store(true, Ordering::Relaxed);
         self.wake();
+    }
+
+    /// Whether it is worth while to look: there may be something to take. A hint, which may come late.
+    pub(super) fn may_have_news(&self) -> bool {
+        self.has_news.load(Ordering::Relaxed)
     }
 
     /// Wakes whoever waits. No lock may be held: a waker is the program's.
@@ -150,6 +174,7 @@ impl Line {
     /// Moves all that is there to `events`, which is empty.
     pub(super) fn take(&self, events: &mut VecDeque<Told>) -> Taken {
         let mut state = self.state.lock();
+        self.has_news.store(false, Ordering::Relaxed);
         if state.is_stopped {
             return Taken::Stopped;
         }

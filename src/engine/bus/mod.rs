@@ -24,20 +24,24 @@
 //! Whoever waits is woken once per group. A waker is the program's own code, which may call the store; so the leader only notes whom to wake,
 //! and does it when it holds no lock and no longer leads ([`Core::wake_watchers`]).
 
+mod dispatch;
 mod gate;
 mod line;
 mod reached;
 mod registry;
+mod spin;
 mod tell;
 mod watcher;
 
 pub(crate) use watcher::{Next, Notice, Start, Stopper, Watcher, Wishes};
 
+use self::dispatch::{Dispatcher, INLINE_MAX, Parcel};
 use self::gate::Gate;
 use self::line::Line;
 use self::registry::{Registry, WatcherId};
+use self::spin::Spare;
 use super::core::Core;
-use crate::env::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::env::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, spawn};
 use crate::hash::KeyHasher;
 use crate::number::BucketId;
 use crate::subject::Filters;
@@ -47,6 +51,8 @@ use crate::subject::Filters;
 pub(super) struct Bus {
     gate: Gate,
     registry: Mutex<Registry>,
+    dispatcher: Dispatcher,
+    spare: Spare,
     /// Whom to wake.
     wakes: Mutex<Vec<Arc<Line>>>,
     has_wakes: AtomicBool,
@@ -59,6 +65,8 @@ impl Bus {
         Self {
             gate: Gate::new(),
             registry: Mutex::new(Registry::new(hasher)),
+            dispatcher: Dispatcher::default(),
+            spare: Spare::new(),
             wakes: Mutex::default(),
             has_wakes: AtomicBool::new(false),
             poison_told: AtomicBool::new(false),
@@ -83,9 +91,12 @@ impl Bus {
         self.gate.leave();
     }
 
-    /// For a leader that has just made a group visible: the registry, if anybody watches.
-    fn if_watched(&self) -> Option<MutexGuard<'_, Registry>> {
-        self.gate.is_watched().then(|| self.registry.lock())
+    /// For a leader: hands on what it noted in the registry, and notes whom to wake.
+    fn hand_on(&self, mut registry: MutexGuard<'_, Registry>) {
+        let mut lines = Vec::new();
+        registry.hand_on(&mut lines);
+        drop(registry);
+        self.note_wakes(&mut lines);
     }
 
     /// Notes whom to wake.
@@ -96,12 +107,58 @@ impl Bus {
         }
     }
 
+    /// Whether there are more watchers than a leader serves.
+    fn is_wide(&self) -> bool {
+        self.registry.lock().len() > INLINE_MAX
+    }
+
+    /// Starts the dispatcher, unless it is there.
+    fn start_dispatcher(self: &Arc<Self>) -> std::io::Result<()> {
+        let bus = Arc::clone(self);
+        self.dispatcher.start(|| spawn("annals-watch", move || bus.dispatch()))
+    }
+
+    /// The dispatcher's thread.
+    fn dispatch(&self) {
+        let at_rest = || {
+            // Whoever was told of it before has looked at what was missing then.
+            if self.poison_told.load(Ordering::SeqCst) {
+                self.wake_all();
+            }
+        };
+        let mut lines = Vec::new();
+        while let Some(parcel) = self.dispatcher.take(at_rest) {
+            if parcel.is_lossy {
+                self.registry.lock().lag_all(&mut lines);
+                wake(&mut lines);
+            }
+            let Parcel { words, marks, .. } = parcel;
+            for word in words {
+                self.registry.lock().spread(word, &mut lines);
+                wake(&mut lines);
+            }
+            for (revisions, revision) in marks {
+                revisions.told.store(revision.0, Ordering::Release);
+            }
+        }
+    }
+
     fn wake_all(&self) {
         let mut lines = Vec::new();
         self.registry.lock().parked(&mut lines);
-        for line in lines {
-            line.wake();
-        }
+        wake(&mut lines);
+    }
+
+    /// Whether watchers may lack what has become visible by now, because the dispatcher has it.
+    fn is_behind(&self) -> bool {
+        self.dispatcher.is_behind()
+    }
+}
+
+/// No lock may be held: a waker is the program's.
+fn wake(lines: &mut Vec<Arc<Line>>) {
+    for line in lines.drain(..) {
+        line.wake();
     }
 }
 
@@ -109,18 +166,17 @@ impl Core {
     /// Wakes the watchers that have something to read, or an end to hear of. No lock may be held, nor may the caller lead a group.
     pub(super) fn wake_watchers(&self) {
         if self.bus.has_wakes.load(Ordering::Relaxed) && self.bus.has_wakes.swap(false, Ordering::AcqRel) {
-            let lines = std::mem::take(&mut *self.bus.wakes.lock());
-            for line in lines {
-                line.wake();
-            }
+            let mut lines = std::mem::take(&mut *self.bus.wakes.lock());
+            wake(&mut lines);
         }
-        if self.health.is_poisoned() && !self.bus.poison_told.swap(true, Ordering::AcqRel) {
+        if self.health.is_poisoned() && !self.bus.poison_told.swap(true, Ordering::SeqCst) {
             self.bus.wake_all();
         }
     }
 
-    /// Wakes all watchers, because the store was closed.
+    /// Hands on what the dispatcher holds and wakes all watchers, because the store was closed.
     pub(super) fn end_watches(&self) {
+        self.bus.dispatcher.stop();
         self.bus.wake_all();
     }
 }

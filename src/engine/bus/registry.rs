@@ -3,12 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use super::dispatch::Word;
 use super::line::{Line, Told};
 use crate::env::sync::Arc;
 use crate::hash::KeyHasher;
 use crate::matcher::Matcher;
 use crate::number::BucketId;
 use crate::subject::Filters;
+
+/// Events of one group that a watcher's place keeps memory for.
+const PENDING_MAX: usize = 16;
 
 /// The name of a watcher, until it is removed: its place.
 #[derive(Clone, Copy, Debug)]
@@ -111,27 +115,60 @@ impl Registry {
         }
     }
 
-    /// Notes a change for everybody whom it concerns; `change` makes it when the first is found.
-    pub(super) fn tell(&mut self, bucket: BucketId, key: &[u8], hash: u64, change: impl FnOnce() -> Told) {
+    /// Notes a change for everybody whom it concerns, `(bucket, key, hash of the key)`; `change` makes it when the first is found. Answers
+    /// whether all that was noted since it was last handed on concerns no more than `watchers_max` watchers; if it does, nothing of it is
+    /// noted any more.
+    pub(super) fn tell(
+        &mut self,
+        (bucket, key, hash): (BucketId, &[u8], u64),
+        watchers_max: usize,
+        change: impl FnOnce() -> Told,
+    ) -> bool {
         let Self { matcher, slots, event, touched, .. } = self;
         *event += 1;
         let (mut told, mut change) = (None, Some(change));
-        matcher.find(bucket, key, hash, |place| {
+        let found = matcher.find(bucket, key, hash, |place| {
             let slot = &mut slots[place as usize];
             if slot.event != *event {
                 slot.event = *event;
                 if slot.pending.is_empty() {
                     touched.push(place);
                 }
+                if touched.len() > watchers_max {
+                    return ControlFlow::Break(());
+                }
                 let told = told.get_or_insert_with(|| change.take().expect("made once")());
                 slot.pending.push(told.clone());
             }
             ControlFlow::Continue(())
         });
+        if found.is_break() {
+            for place in touched.drain(..) {
+                slots[place as usize].pending.clear();
+            }
+        }
+        found.is_continue()
+    }
+
+    /// Says a word to everybody whom it concerns; whoever is to be woken is added to `wakes`.
+    pub(super) fn spread(&mut self, word: Word, wakes: &mut Vec<Arc<Line>>) {
+        match word {
+            Word::Entries(entries) => {
+                for (bucket, hash, told) in entries {
+                    if let Told::Entry(change) = &told {
+                        let change = Arc::clone(change);
+                        self.tell((bucket, change.entry.key().as_bytes(), hash), usize::MAX, || told);
+                    }
+                }
+            }
+            Word::Purged(bucket, told) => self.tell_bucket(bucket, &told),
+            Word::Deleted(bucket) => self.end_bucket(bucket, wakes),
+        }
+        self.hand_on(wakes);
     }
 
     /// Notes something for all watchers of a bucket.
-    pub(super) fn tell_bucket(&mut self, bucket: BucketId, told: &Told) {
+    fn tell_bucket(&mut self, bucket: BucketId, told: &Told) {
         let Self { slots, buckets, touched, .. } = self;
         for place in buckets.get(&bucket).into_iter().flatten() {
             let slot = &mut slots[*place as usize];
@@ -149,19 +186,43 @@ impl Registry {
             let slot = &mut self.slots[place as usize];
             let Some(listed) = &slot.watcher else { continue };
             let offered = listed.line.offer(&mut slot.pending);
+            if slot.pending.capacity() > PENDING_MAX {
+                slot.pending = Vec::new();
+            }
             if offered.wakes {
                 wakes.push(Arc::clone(&listed.line));
             }
             if offered.lags {
-                slot.pending = Vec::new();
                 self.leave(place);
             }
         }
         self.touched = touched;
     }
 
+    /// Everybody has missed something; whoever is to be woken is added to `wakes`.
+    pub(super) fn lag_all(&mut self, wakes: &mut Vec<Arc<Line>>) {
+        for place in 0..self.slots.len() as u32 {
+            self.leave(place);
+            if let Some(listed) = &self.slots[place as usize].watcher
+                && listed.line.lag()
+            {
+                wakes.push(Arc::clone(&listed.line));
+            }
+        }
+    }
+
+    /// How many watchers there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// How many watchers a bucket has.
+    pub(super) fn count(&self, bucket: BucketId) -> usize {
+        self.buckets.get(&bucket).map_or(0, HashSet::len)
+    }
+
     /// Ends all watchers of a bucket.
-    pub(super) fn end_bucket(&mut self, bucket: BucketId, wakes: &mut Vec<Arc<Line>>) {
+    fn end_bucket(&mut self, bucket: BucketId, wakes: &mut Vec<Arc<Line>>) {
         let places: Vec<u32> = self.buckets.get(&bucket).into_iter().flatten().copied().collect();
         for place in places {
             self.leave(place);

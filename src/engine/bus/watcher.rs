@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::line::{Change, Line, Taken, Told};
 use super::reached::Reached;
 use super::registry::WatcherId;
+use super::spin::Spin;
 use crate::engine::core::Core;
 use crate::engine::read::{ChangeScan, Origin};
 use crate::entry::{Entry, Operation};
@@ -82,6 +83,7 @@ pub(crate) struct Watcher {
     /// What `purged` and `position` were when all that was owed had been given.
     given: (CommitNumber, Revision),
     reached: Reached,
+    spin: Spin,
 }
 
 /// What is read before a watch is live.
@@ -121,6 +123,7 @@ impl Watcher {
         let line = Arc::new(Line::default());
         let origin = core.moment(bucket)?.origin();
         let id = core.bus.add(bucket, wishes.filters.clone(), Arc::clone(&line));
+        let is_wide = core.settings.threads && core.bus.is_wide();
         let mut watcher = Self {
             core: Arc::clone(core),
             bucket,
@@ -138,7 +141,12 @@ impl Watcher {
             // What was there when the store was opened had been made durable by then.
             reached: Reached::new(origin.start()),
             origin,
+            spin: Spin::default(),
         };
+        if is_wide {
+            let started = core.bus.start_dispatcher();
+            started.map_err(|error| Error::io("start a thread for watches of", &core.directory, error))?;
+        }
         watcher.check()?;
         Ok(watcher)
     }
@@ -214,12 +222,12 @@ impl Watcher {
                     Some(told) => self.hear(told),
                     None => {
                         // Looked at first: whatever had been told by then is in the line.
-                        let health = self.core.health.check_writable();
-                        let settled = self.core.settled_revision(self.bucket);
+                        let health = self.health();
+                        let told = self.core.told_revision(self.bucket);
                         match self.line.take(&mut self.taken) {
                             Taken::Events => {}
                             Taken::Lags => self.stage = Stage::Begin(Beginning::After(self.position)),
-                            Taken::Nothing => return health.map(|()| self.rest(settled)),
+                            Taken::Nothing => return health.map(|()| self.rest(told)),
                             Taken::Gone => return Err(self.core.bucket_gone()),
                             Taken::Stopped => return Ok(Next::Over),
                         }
@@ -230,9 +238,9 @@ impl Watcher {
         }
     }
 
-    /// There is nothing to give, and was not when everything up to `settled` had been told: so it has seen all of that.
-    fn rest(&mut self, settled: Revision) -> Next {
-        self.position = self.position.max(settled);
+    /// There is nothing to give, and was not when everything up to `told` had been told: so it has seen all of that.
+    fn rest(&mut self, told: Revision) -> Next {
+        self.position = self.position.max(told);
         self.given = (self.purged, self.position);
         if !self.wishes.progress {
             return Next::Wait;
@@ -326,14 +334,27 @@ impl Watcher {
         if self.is_up_to_date && error.kind() == ErrorKind::Compacted { error.with_kind(ErrorKind::Lagged) } else { error }
     }
 
+    /// Whether the store goes on; if not, that is the end once everything that was committed before is in the line.
+    fn health(&self) -> Result<()> {
+        // In this order: what was committed while the store was well has reached the dispatcher by now.
+        let health = self.core.health.check_writable();
+        if health.is_err() && self.core.bus.is_behind() { Ok(()) } else { health }
+    }
+
     /// Waits until there may be an item, at most `timeout`; answers whether all of it has passed.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) -> bool {
-        self.line.wait(timeout, || self.core.health.check_writable().is_err())
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> bool {
+        let (clock, spare) = (&*self.core.env.clock, &self.core.bus.spare);
+        let started = clock.monotonic();
+        let limit = timeout.map_or(u64::MAX, |timeout| timeout.as_nanos().try_into().unwrap_or(u64::MAX));
+        let is_late = !self.spin.look(spare, clock, limit, || self.line.may_have_news())
+            && self.line.wait(timeout, || self.health().is_err());
+        self.spin.learn(clock.monotonic().saturating_sub(started));
+        is_late
     }
 
     /// Has `waker` woken once there may be an item; answers whether there may be one already.
     pub(crate) fn wait_with(&self, waker: &Waker) -> bool {
-        self.line.wait_with(waker, || self.core.health.check_writable().is_err())
+        self.line.wait_with(waker, || self.health().is_err())
     }
 
     /// Nanoseconds of a clock that only goes on.

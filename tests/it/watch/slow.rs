@@ -93,11 +93,20 @@ fn k52_no_event_is_dropped_while_watches_are_made_quickly() {
             // Watches that come while somebody writes see every write from their first on.
             for _ in 0..50 {
                 let mut watch = bucket.watch_with(WatchOptions::new().filter("a").filter("b").updates_only(true)).unwrap();
-                let mut given = Vec::new();
+                let (mut events, mut next) = (Vec::new(), None);
                 for _ in 0..200 {
-                    given.extend(revisions(&drain(&mut watch)));
+                    events.append(&mut drain(&mut watch));
                 }
-                assert!(given.windows(2).all(|pair| pair[1] == pair[0] + 1), "{given:?}");
+                for event in events {
+                    // Where this thread did not run for long, it has fallen behind, and is told what may be missing.
+                    let (from, to) = match &event {
+                        Event::Entry(entry) => (entry.revision(), entry.revision()),
+                        Event::Skipped { from, to } => (*from, *to),
+                        _ => continue,
+                    };
+                    assert!(next.is_none_or(|next| from.get() <= next), "{event:?} instead of {next:?}");
+                    next = next.max(Some(to.get() + 1));
+                }
             }
         });
     });
@@ -121,4 +130,42 @@ fn k53_a_watch_that_was_not_polled_goes_on() {
     assert!(matches!(events[0], Event::Skipped { .. }));
     bucket.put("k.0", "live").unwrap();
     assert_eq!((revisions(&drain(&mut never)), revisions(&drain(&mut once))), (vec![20_001], vec![20_001]));
+}
+
+#[test]
+fn many_watches_of_all_see_everything_in_order() {
+    // More than a leader serves: the dispatcher does, beside groups that concern few.
+    let (_store, bucket) = bucket(1);
+    let options = || WatchOptions::new().updates_only(true).progress(true);
+    let mut watches: Vec<Watch> = (0..40).map(|_| bucket.watch_with(options()).unwrap()).collect();
+    let mut one = bucket.watch_with(options().filter("few.>")).unwrap();
+    let writes = 2_000_u64;
+    for number in 1..=writes {
+        let key = if number % 100 == 0 { format!("few.{number}") } else { format!("k.{number}") };
+        bucket.put(key, "value").unwrap();
+    }
+    let until_last = |watch: &mut Watch, last: u64| {
+        let (mut given, mut mark) = (Vec::new(), 0);
+        while given.last().copied().unwrap_or(0).max(mark) < last {
+            match watch.next().unwrap().unwrap() {
+                Event::Progress { revision, .. } => mark = revision.get(),
+                event => {
+                    let revisions = revisions(&[event]);
+                    assert!(revisions.iter().all(|revision| *revision > mark), "{revisions:?} after a mark at {mark}");
+                    given.extend(revisions);
+                }
+            }
+        }
+        given
+    };
+    for watch in &mut watches {
+        assert_eq!(until_last(watch, writes), (1..=writes).collect::<Vec<u64>>());
+    }
+    assert_eq!(until_last(&mut one, writes), (1..=20).map(|number| number * 100).collect::<Vec<u64>>());
+    bucket.purge_all().unwrap();
+    for watch in &mut watches {
+        let purged =
+            std::iter::from_fn(|| watch.next()).map(Result::unwrap).find(|event| !matches!(event, Event::Progress { .. }));
+        assert_eq!(purged, Some(Event::Purged { through: writes.into() }));
+    }
 }

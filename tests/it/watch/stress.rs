@@ -104,6 +104,11 @@ impl Watched {
 
     fn finish(mut self, ledger: &Ledger) -> usize {
         self.read(u64::MAX);
+        // With many watches, what was committed may still be on its way.
+        while self.validator.reached() < ledger.last() {
+            std::thread::yield_now();
+            self.read(u64::MAX);
+        }
         self.validator.check(ledger, |key| is_match(self.filters, key), self.from);
         self.validator.delivered.len()
     }

@@ -104,6 +104,11 @@ impl Validator {
         }
     }
 
+    /// Up to which revision everything has been given.
+    pub(crate) fn reached(&self) -> u64 {
+        self.last.max(self.mark)
+    }
+
     fn see_entry(&mut self, entry: &Entry) {
         let revision = entry.revision().get();
         assert!(self.last < revision, "ordered and unique: {revision} after {}", self.last);
