@@ -12,10 +12,9 @@ mod names;
 mod tests;
 mod trie;
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use self::names::Names;
+use self::names::{Names, Numbers};
 use self::trie::Trie;
 use crate::hash::KeyHasher;
 use crate::number::BucketId;
@@ -24,7 +23,7 @@ use crate::subject::Pattern;
 /// Filters of all buckets.
 #[derive(Debug)]
 pub(crate) struct Matcher<T> {
-    buckets: HashMap<BucketId, OfBucket<T>>,
+    buckets: Numbers<BucketId, OfBucket<T>>,
     hasher: KeyHasher,
     /// Memory for the walks through tries.
     stack: Vec<(u32, usize)>,
@@ -45,7 +44,7 @@ impl<T> Default for OfBucket<T> {
 
 impl<T: Copy + Eq> Matcher<T> {
     pub(crate) fn new(hasher: KeyHasher) -> Self {
-        Self { buckets: HashMap::new(), hasher, stack: Vec::new() }
+        Self { buckets: Numbers::default(), hasher, stack: Vec::new() }
     }
 
     /// Adds a filter.
@@ -95,7 +94,8 @@ impl<T: Copy + Eq> Matcher<T> {
             return ControlFlow::Continue(());
         }
         let hasher = self.hasher;
-        filters.patterns.find(key, |token| hasher.hash(bucket, token), &mut self.stack, &mut each)
+        let hash = |token: &[u8]| if token.len() == key.len() { hash } else { hasher.hash(bucket, token) };
+        filters.patterns.find(key, hash, &mut self.stack, &mut each)
     }
 }
 

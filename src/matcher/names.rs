@@ -6,15 +6,18 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// What has the same hash.
 type Named<V> = Vec<(Box<[u8]>, V)>;
 
-/// A table. The hashes must be good ones: they are taken as they are.
+/// A map by numbers that nobody chooses to do harm: hashes by a key of the store's own, numbers that the store gives out.
+pub(super) type Numbers<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
+
+/// A table. The hashes must be good ones.
 #[derive(Debug)]
 pub(super) struct Names<V> {
-    map: HashMap<u64, Named<V>, BuildHasherDefault<Taken>>,
+    map: Numbers<u64, Named<V>>,
 }
 
 impl<V> Default for Names<V> {
     fn default() -> Self {
-        Self { map: HashMap::default() }
+        Self { map: Numbers::default() }
     }
 }
 
@@ -56,11 +59,11 @@ impl<V> Names<V> {
     }
 }
 
-/// Hashes what is a hash.
+/// Hashes a number by multiplication (Fibonacci hashing: Knuth, The Art of Computer Programming 3, 6.4).
 #[derive(Debug, Default)]
-pub(super) struct Taken(u64);
+pub(super) struct Spread(u64);
 
-impl Hasher for Taken {
+impl Hasher for Spread {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -71,7 +74,7 @@ impl Hasher for Taken {
         }
     }
 
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }

@@ -19,10 +19,26 @@
 //!
 //! A watcher that lags leaves the registry and joins again in the same way, so both cases are one.
 //!
+//! # Wide fan-out
+//!
+//! A leader serves [`INLINE_MAX`] watchers of a group itself; a group that concerns more goes to the [`dispatch`]er, and so does every group
+//! behind it while that holds anything. A leader alone makes it hold something, and it says that it holds nothing only when all is in the
+//! lines; so a leader that finds it empty may go on by itself without changing any watcher's order. Two numbers of a bucket tell how far it
+//! is: `settled`, what can be read, stored before anybody is told; and `told`, what is in the lines too, stored by whoever put it there.
+//! A watcher rests at what was `told` before it found its line empty.
+//!
+//! The dispatcher may hold what is older than a watcher; that drops it, as it does what its line says of what it has read.
+//!
 //! # Waking
 //!
 //! Whoever waits is woken once per group. A waker is the program's own code, which may call the store; so the leader only notes whom to wake,
-//! and does it when it holds no lock and no longer leads ([`Core::wake_watchers`]).
+//! and does it when it holds no lock and no longer leads ([`Core::wake_watchers`]). A reader of its own thread looks for news by itself for a
+//! while before it needs to be woken ([`spin`]).
+//!
+//! # The end
+//!
+//! A closed or poisoned store ends its watches: each looks at the store's health before its line, and ends once the line is empty and the
+//! dispatcher holds nothing. Whoever waits then is woken, and once more when the dispatcher has come to rest.
 
 mod dispatch;
 mod gate;
@@ -56,8 +72,8 @@ pub(super) struct Bus {
     /// Whom to wake.
     wakes: Mutex<Vec<Arc<Line>>>,
     has_wakes: AtomicBool,
-    /// Everybody was told that the store is poisoned.
-    poison_told: AtomicBool,
+    /// Everybody was told that the store is closed or poisoned.
+    end_told: AtomicBool,
 }
 
 impl Bus {
@@ -69,7 +85,7 @@ impl Bus {
             spare: Spare::new(),
             wakes: Mutex::default(),
             has_wakes: AtomicBool::new(false),
-            poison_told: AtomicBool::new(false),
+            end_told: AtomicBool::new(false),
         }
     }
 
@@ -121,8 +137,8 @@ impl Bus {
     /// The dispatcher's thread.
     fn dispatch(&self) {
         let at_rest = || {
-            // Whoever was told of it before has looked at what was missing then.
-            if self.poison_told.load(Ordering::SeqCst) {
+            // Whoever was told before could not end, since something was on its way.
+            if self.end_told.load(Ordering::SeqCst) {
                 self.wake_all();
             }
         };
@@ -169,7 +185,7 @@ impl Core {
             let mut lines = std::mem::take(&mut *self.bus.wakes.lock());
             wake(&mut lines);
         }
-        if self.health.is_poisoned() && !self.bus.poison_told.swap(true, Ordering::SeqCst) {
+        if self.health.is_poisoned() && !self.bus.end_told.swap(true, Ordering::SeqCst) {
             self.bus.wake_all();
         }
     }
@@ -177,6 +193,7 @@ impl Core {
     /// Hands on what the dispatcher holds and wakes all watchers, because the store was closed.
     pub(super) fn end_watches(&self) {
         self.bus.dispatcher.stop();
+        self.bus.end_told.store(true, Ordering::SeqCst);
         self.bus.wake_all();
     }
 }

@@ -3,3 +3,4 @@
 mod slow;
 mod stress;
 mod validators;
+mod wide;
