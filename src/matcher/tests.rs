@@ -19,10 +19,11 @@ fn pattern(text: &str) -> Pattern {
 
 fn find(matcher: &mut Matcher<u32>, bucket: BucketId, key: &str) -> Vec<u32> {
     let mut found = Vec::new();
-    matcher.find(bucket, key.as_bytes(), HASHER.hash(bucket, key.as_bytes()), |who| {
+    let ended = matcher.find(bucket, key.as_bytes(), HASHER.hash(bucket, key.as_bytes()), |who| {
         found.push(who);
         ControlFlow::Continue(())
     });
+    assert!(ended.is_continue());
     found.sort_unstable();
     found
 }
@@ -107,11 +108,11 @@ fn a_search_ends_where_it_is_told_to() {
     }
     for count in 1..30 {
         let mut seen = 0;
-        matcher.find(BucketId(1), b"a", HASHER.hash(BucketId(1), b"a"), |_| {
+        let ended = matcher.find(BucketId(1), b"a", HASHER.hash(BucketId(1), b"a"), |_| {
             seen += 1;
             if seen == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        assert_eq!(seen, count);
+        assert_eq!((seen, ended), (count, ControlFlow::Break(())));
     }
 }
 
