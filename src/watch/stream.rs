@@ -8,7 +8,7 @@ use futures_core::stream::FusedStream;
 
 use crate::engine::Next;
 use crate::error::Result;
-use crate::watch::{Event, Watch};
+use crate::watch::{Event, Watch, WatchToken};
 
 /// The events of a [`Watch`] as a [`Stream`]; see [`Watch::into_stream`]. Needs no runtime and starts no thread: a commit wakes the task.
 ///
@@ -39,6 +39,12 @@ pub struct WatchStream {
 impl WatchStream {
     pub(crate) const fn new(watch: Watch) -> Self {
         Self { watch, is_over: false }
+    }
+
+    /// Where it is; see [`Watch::token`]. May be asked for after each event.
+    #[must_use]
+    pub fn token(&self) -> WatchToken {
+        self.watch.token()
     }
 
     /// The watch, to be read by a thread again.
