@@ -73,6 +73,8 @@ struct Round {
     acked: AtomicU64,
     /// The writers are done; what is told after this is the last.
     is_done: AtomicBool,
+    /// And that was written.
+    is_final: AtomicBool,
     ledger: Mutex<Ledger>,
     finished: Mutex<Vec<Finished>>,
     stoppers: Mutex<Vec<WatchStopper>>,
@@ -114,6 +116,7 @@ pub(crate) fn run(seed: u64, writes: u64) -> Tally {
         depth,
         acked: AtomicU64::new(0),
         is_done: AtomicBool::new(false),
+        is_final: AtomicBool::new(false),
         ledger: Mutex::new(Ledger::new(usize::from(depth))),
         finished: Mutex::default(),
         stoppers: Mutex::default(),
@@ -189,13 +192,22 @@ impl Round {
             Ending::Whole | Ending::Expiring => {}
             Ending::Deleted => self.store.delete_bucket("b").unwrap(),
             Ending::Closed => self.store.close().unwrap(),
-            Ending::Poisoned => {
-                let fault = Fault::SyncFailOnce;
-                for next in 1..100 {
-                    disk.inject(Injection { at: disk.calls() + next, fault, sticky: false });
-                }
-            }
+            Ending::Poisoned => self.poison(disk),
         }
+    }
+
+    /// A sync fails, of whoever is the next to write.
+    fn poison(&self, disk: &SimDisk) {
+        let mut own = Ledger::new(usize::from(self.depth));
+        let mut writer = Writer::new(self.seed, WRITERS, None);
+        while !self.store.status().unwrap().poisoned {
+            for next in 1..100 {
+                disk.inject(Injection { at: disk.calls() + next, fault: Fault::SyncFailOnce, sticky: false });
+            }
+            let _ = writer.write(&self.store, &self.bucket, &mut own);
+        }
+        self.acked.fetch_max(own.last(), Ordering::SeqCst);
+        self.ledger.lock().unwrap().append(own);
     }
 
     /// The writers are done: a last word to everybody, which wakes whoever waits.
@@ -208,6 +220,7 @@ impl Round {
             self.acked.fetch_max(own.last(), Ordering::SeqCst);
         }
         self.ledger.lock().unwrap().append(own);
+        self.is_final.store(true, Ordering::SeqCst);
         for stopper in self.stoppers.lock().unwrap().iter() {
             stopper.stop();
         }
@@ -362,7 +375,8 @@ impl<'r> Reader<'r> {
                 return self.leave(watched, Some(end), false);
             }
             let is_to_end = !matches!(self.round.ending, Ending::Whole | Ending::Expiring);
-            if !is_to_end && watched.validator.position >= self.round.acked.load(Ordering::SeqCst) {
+            let is_final = self.round.is_final.load(Ordering::SeqCst);
+            if !is_to_end && is_final && watched.validator.position >= self.round.acked.load(Ordering::SeqCst) {
                 return self.leave(watched, None, false);
             }
             assert!(started.elapsed() < PATIENCE, "nothing more comes after {}", watched.validator.position);

@@ -251,10 +251,10 @@ impl Validator {
         let read_at = self.log.iter().find_map(|item| if let Item::Bound(last, _) = item { Some(*last) } else { None });
         let first = self.log.iter().find_map(|item| if let Item::Entry { revision, .. } = item { Some(*revision) } else { None });
         let is_silent = match phase {
-            Phase::State | Phase::History => {
+            Phase::State | Phase::History | Phase::Updates => {
                 first.is_none_or(|first| through < first) && read_at.is_none_or(|last| through <= last)
             }
-            Phase::Updates | Phase::Resumed | Phase::Live => false,
+            Phase::Resumed | Phase::Live => false,
         };
         *began < through && !is_silent
     }
@@ -425,7 +425,7 @@ impl<'a> Walk<'a> {
         while let Some(newer) = newer(newest) {
             newest = newer;
         }
-        let is_told = self.ledger.find(newest.superseded).is_none_or(Record::is_expiry);
+        let is_told = self.ledger.is_partial || self.ledger.find(newest.superseded).is_none_or(Record::is_expiry);
         !newest.is_expiry() && newest.content.ttl > 0 && newest.created + newest.content.ttl <= now && is_told
     }
 
