@@ -1,8 +1,8 @@
 //! What the threads of a store share, and who may touch it.
 //!
 //! Lock order, outermost first: `leader`; `flushing` and `merging` (one flush, one merge at a time); `spare`; `keeper`; the tail's turn;
-//! `retired`; the view's edit lock. The locks of queue, board and pressure, and of `horizons`, are leaves: nothing is taken while one of them
-//! is held. Reads take none of these.
+//! `retired`; the view's edit lock. The bus: its registry, then a watcher's line. The locks of queue, board and pressure, of `horizons`, and of what
+//! the bus keeps for its thread, are leaves: nothing is taken while one of them is held. Reads take none of these.
 
 use std::path::PathBuf;
 use std::sync::Arc;

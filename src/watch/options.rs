@@ -117,9 +117,8 @@ impl WatchOptions {
     }
 
     /// Whether to tell by [`Event::Progress`](crate::Event::Progress) how far the watch is, and how much of that is durable: whenever there is
-    /// nothing else to give and one of the two has changed. Nobody is woken for that: a watch that waits in `next` tells it before it waits
-    /// and after the next change; ask with [`next_timeout`](crate::Watch::next_timeout) or [`try_next`](crate::Watch::try_next) to hear it in
-    /// between.
+    /// nothing else to give and one of the two has changed. No commit wakes anybody for that: a watch that waits in `next` or
+    /// [`next_timeout`](crate::Watch::next_timeout) looks once a second, a [`WatchStream`](crate::WatchStream) tells it when it is polled.
     #[must_use]
     pub const fn progress(mut self, tell: bool) -> Self {
         self.progress = tell;

@@ -218,3 +218,16 @@ fn progress_tells_what_was_seen_and_how_much_of_it_is_durable_and_only_when_that
     let mut watch = store.bucket("b").unwrap().watch_with(options).unwrap();
     assert_eq!(take(&mut watch, 9), "marker, at 3, durable 3", "what was there at the open is durable");
 }
+
+#[test]
+fn a_thread_that_waits_is_told_of_progress_though_no_change_wakes_it() {
+    let store = Options::new().in_memory().unwrap();
+    let bucket = store.create_bucket(BucketConfig::new("b")).unwrap();
+    let mut watch = bucket.watch_with(WatchOptions::new().filter("a").updates_only(true).progress(true)).unwrap();
+    assert_eq!(watch.next().unwrap().unwrap(), Event::UpToDate);
+    let reader = std::thread::spawn(move || {
+        watch.map(Result::unwrap).find(|event| matches!(event, Event::Progress { revision, .. } if revision.get() == 1))
+    });
+    bucket.put("b", "not for it").unwrap();
+    assert!(reader.join().unwrap().is_some());
+}

@@ -73,3 +73,6 @@ fn look(clock: &dyn Clock, limit: u64, has_news: impl Fn() -> bool) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@ use crate::number::{BucketId, CommitNumber, Revision};
 use crate::resume::Position;
 use crate::subject::Filters;
 
+/// A thread that waits looks after so long whether there is progress to tell.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// With what a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
@@ -343,6 +346,14 @@ impl Watcher {
 
     /// Waits until there may be an item, at most `timeout`; answers whether all of it has passed.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> bool {
+        if !self.wishes.progress || timeout.is_some_and(|timeout| timeout <= PROGRESS_INTERVAL) {
+            return self.wait_once(timeout);
+        }
+        self.wait_once(Some(PROGRESS_INTERVAL));
+        false
+    }
+
+    fn wait_once(&mut self, timeout: Option<Duration>) -> bool {
         let (clock, spare) = (&*self.core.env.clock, &self.core.bus.spare);
         let started = clock.monotonic();
         let limit = timeout.map_or(u64::MAX, |timeout| timeout.as_nanos().try_into().unwrap_or(u64::MAX));
