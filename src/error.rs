@@ -196,7 +196,8 @@ impl Error {
         self.0.durable_commit
     }
 
-    /// When the past that was asked for has been trimmed: the revision from which on it has not been.
+    /// When the past that was asked for has been trimmed: the revision from which on it has not been. As of that revision a past can be
+    /// read, and what came after it can be listed and watched.
     #[must_use]
     pub fn floor(&self) -> Option<Revision> {
         self.0.floor

@@ -26,7 +26,7 @@ use crate::watch::{Event, WatchStream, WatchToken};
 /// - `Closed`: the store was closed, or its last handle was dropped. A watch does not keep a store open.
 /// - `Poisoned`: a sync failed; nothing is written any more until the store is opened again.
 /// - `Lagged`: it fell behind, and meanwhile a key that it had not heard of lately expired or lost its marker, so that nothing is left that
-///   would tell of it. Watch anew, or from [`Error::floor`](crate::Error::floor) on if only what changes counts. `Compacted`: the same of
+///   would tell of it. Watch anew, or from the revision behind [`Error::floor`](crate::Error::floor) on if only what changes counts. `Compacted`: the same of
 ///   a watch that was not up to date yet.
 /// - `Io`, `Corrupt`: it had to read, and could not.
 ///
@@ -163,7 +163,7 @@ pub struct WatchStopper {
 }
 
 impl WatchStopper {
-    /// Ends the watch: what waits for it is not given any more. Never waits.
+    /// Ends the watch: from then on it gives nothing, whatever waits for it or is being read. Never waits.
     ///
     /// ```
     /// # let store = annals::Store::in_memory()?;

@@ -77,7 +77,9 @@ impl WatchOptions {
     }
 
     /// Begins with everything that is retained from this revision on, itself included. A revision that the bucket has not reached yet: what
-    /// comes before it is left out. [`Revision::NONE`] unsets it.
+    /// comes before it is left out, though not by a watch that goes on from the [`token`](crate::Watch::token) of this one.
+    /// [`Revision::NONE`] unsets it. 1 asks for all there is and is never too low; else the lowest one that is not is the one behind
+    /// [`Error::floor`](crate::Error::floor).
     #[must_use]
     pub const fn from_revision(mut self, revision: Revision) -> Self {
         self.from = revision;

@@ -37,7 +37,7 @@ const LEN_MAX: usize = 1 + 10 + 8 + 10 + 10 + CHECKSUM_LEN;
 /// a restart, and misses nothing: what was seen and is not there any more, because a crash took it back, is told by `Diverged`; what cannot
 /// be told any more by `Compacted`. It belongs to one bucket of one store, and to every copy of that store.
 ///
-/// A token of 20 to 43 bytes; it is checked when it is read, and not meant to be made by anybody else.
+/// A token of 16 to 43 bytes; it is checked when it is read, and not meant to be made by anybody else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WatchToken(Position);
 

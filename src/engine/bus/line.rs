@@ -37,6 +37,8 @@ pub(super) struct Line {
     changed: Condvar,
     /// A hint for whoever looks without the lock: the state may have news.
     has_news: AtomicBool,
+    /// The same as in the state, for a reader that has something else to give.
+    is_stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +145,7 @@ impl Line {
 
     /// Nothing comes any more, whatever is there; wakes whoever waits.
     pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Release);
         self.state.lock().is_stopped = true;
         self.has_news.store(true, Ordering::Relaxed);
         self.wake();
@@ -151,6 +154,11 @@ impl Line {
     /// Whether it is worth while to look: there may be something to take. A hint, which may come late.
     pub(super) fn may_have_news(&self) -> bool {
         self.has_news.load(Ordering::Relaxed)
+    }
+
+    /// Whether the program wants no more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Acquire)
     }
 
     /// Wakes whoever waits. No lock may be held: a waker is the program's.

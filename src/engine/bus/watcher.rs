@@ -52,6 +52,16 @@ pub(crate) struct Wishes {
     pub(crate) progress: bool,
 }
 
+impl Wishes {
+    /// Nothing up to here is wanted. It may be far ahead of the bucket.
+    const fn after(&self) -> Revision {
+        match self.start {
+            Start::After(after) => after,
+            _ => Revision::NONE,
+        }
+    }
+}
+
 /// An item of a watch.
 #[derive(Debug)]
 pub(crate) enum Notice {
@@ -168,7 +178,8 @@ impl Watcher {
                 self.owed.push_back(Notice::UpToDate);
             }
             Start::After(after) => {
-                self.position = after;
+                // What is not there yet has not been seen, though it is not wanted.
+                self.position = after.min(settled);
                 ChangeScan::since(moment, after, self.wishes.filters.clone())?;
                 self.stage = Stage::Begin(Beginning::After(after));
             }
@@ -188,7 +199,8 @@ impl Watcher {
 
     /// The next item, if there is one without waiting for a commit.
     pub(crate) fn next_now(&mut self) -> Result<Next> {
-        let next = self.step();
+        // Looked at each time: there may be much to read, and some was taken from the line already.
+        let next = if self.line.is_stopped() { Ok(Next::Over) } else { self.step() };
         if !matches!(next, Ok(Next::Notice(_) | Next::Wait)) {
             self.end();
         }
@@ -229,7 +241,7 @@ impl Watcher {
                         let told = self.core.told_revision(self.bucket);
                         match self.line.take(&mut self.taken) {
                             Taken::Events => {}
-                            Taken::Lags => self.stage = Stage::Begin(Beginning::After(self.position)),
+                            Taken::Lags => self.stage = Stage::Begin(Beginning::After(self.position.max(self.wishes.after()))),
                             Taken::Nothing => return health.map(|()| self.rest(told)),
                             Taken::Gone => return Err(self.core.bucket_gone()),
                             Taken::Stopped => return Ok(Next::Over),
@@ -307,7 +319,7 @@ impl Watcher {
     fn hear(&mut self, told: Told) {
         match told {
             Told::Entry(change) => {
-                if change.commit > self.through && change.entry.revision() > self.position {
+                if change.commit > self.through && change.entry.revision() > self.position.max(self.wishes.after()) {
                     let entry = Arc::try_unwrap(change).map_or_else(|shared| Change::entry(&shared), |change| change.entry);
                     self.owe(entry);
                 }

@@ -1,6 +1,6 @@
-//! Scenarios 104-108: several writes that happen together. The events of 107 are not here, as nothing can be watched yet.
+//! Scenarios 104-108: several writes that happen together.
 
-use annals::{BucketConfig, ErrorKind, Revision};
+use annals::{BucketConfig, ErrorKind, Event, Operation, Revision, Watch};
 
 use crate::fixture::{Refused, on_each_store, refused};
 
@@ -17,6 +17,31 @@ fn conformance_104_a_batch_takes_consecutive_revisions_and_may_write_a_key_twice
         assert_eq!(bucket.order(">"), "a1 b2 a3");
         assert_eq!(bucket.text_at("a", 1).as_deref(), Some("1"));
         assert_eq!(bucket.text("a").as_deref(), Some("3"));
+    });
+}
+
+/// What a watch of the bucket has, without waiting.
+fn drain(watch: &mut Watch) -> Vec<Event> {
+    std::iter::from_fn(|| watch.try_next().unwrap()).collect()
+}
+
+/// Operations, keys and revisions.
+fn shown(events: &[Event]) -> Vec<(Operation, &str, u64)> {
+    let entries = events.iter().map(|event| event.entry().unwrap());
+    entries.map(|entry| (entry.operation(), entry.key().as_str(), entry.revision().get())).collect()
+}
+
+#[test]
+fn conformance_104_every_write_of_a_batch_is_an_event_also_at_depth_one() {
+    on_each_store(|store| {
+        let bucket = store.depth(1).handle();
+        let mut watch = bucket.watch(">").unwrap();
+        assert_eq!(drain(&mut watch), [Event::UpToDate]);
+        store.store().batch().put(&bucket, "a", "1").put(&bucket, "b", "2").put(&bucket, "a", "3").commit().unwrap();
+        let events = drain(&mut watch);
+        assert_eq!(shown(&events), [(Operation::Put, "a", 1), (Operation::Put, "b", 2), (Operation::Put, "a", 3)]);
+        let values: Vec<&[u8]> = events.iter().map(|event| &**event.entry().unwrap().value()).collect();
+        assert_eq!(values, [b"1", b"2", b"3"]);
     });
 }
 
@@ -64,6 +89,37 @@ fn conformance_107_a_batch_may_delete_and_purge() {
         assert_eq!(revisions.unwrap(), [3, 4]);
         assert_eq!(bucket.history("a"), "PUT 1, DEL 3");
         assert_eq!(bucket.history("b"), "PURGE 4");
+    });
+}
+
+#[test]
+fn conformance_107_a_watcher_is_told_of_both_in_their_order() {
+    on_each_store(|store| {
+        let bucket = store.depth(5).handle();
+        bucket.put("a", "1").unwrap();
+        bucket.put("b", "2").unwrap();
+        let mut watch = bucket.watch(">").unwrap();
+        assert_eq!(drain(&mut watch).len(), 3);
+        store.store().batch().delete(&bucket, "a", Revision::NONE).purge(&bucket, "b", Revision::NONE).commit().unwrap();
+        assert_eq!(shown(&drain(&mut watch)), [(Operation::Delete, "a", 3), (Operation::Purge, "b", 4)]);
+    });
+}
+
+#[test]
+fn conformance_108_a_watcher_is_told_of_all_of_a_thousand_and_of_none_of_one_more() {
+    on_each_store(|store| {
+        let bucket = store.bucket(BucketConfig::new("b")).handle();
+        let mut watch = bucket.watch(">").unwrap();
+        assert_eq!(drain(&mut watch), [Event::UpToDate]);
+        for (count, expected) in [(1001, 0), (1000, 1000)] {
+            let mut batch = store.store().batch();
+            for number in 0..count {
+                batch.put(&bucket, format!("k{number}"), "value");
+            }
+            assert_eq!(batch.commit().is_ok(), count == 1000);
+            let events = drain(&mut watch);
+            assert!(shown(&events).into_iter().map(|(.., revision)| revision).eq(1..=expected));
+        }
     });
 }
 

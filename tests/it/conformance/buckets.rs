@@ -1,9 +1,9 @@
-//! Scenarios 95-103: buckets as a whole. The events of 98 are not here, as nothing can be watched yet.
+//! Scenarios 95-103: buckets as a whole.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use annals::{BucketConfig, Compression, ErrorKind, KeysOptions};
+use annals::{BucketConfig, Compression, ErrorKind, Event, KeysOptions, Revision};
 
 use crate::fixture::{ms, on_each_store};
 
@@ -68,6 +68,67 @@ fn conformance_098_after_a_purge_of_all_revisions_go_on() {
         assert_eq!(bucket.last(), 6);
         assert_eq!(bucket.put("a", "new"), 7);
         assert_eq!(bucket.order(">"), "a7");
+    });
+}
+
+#[test]
+fn conformance_098_a_watch_is_told_once_and_not_per_key() {
+    on_each_store(|store| {
+        let bucket = store.depth(3).handle();
+        for key in ["a", "b", "a", "c", "b", "a"] {
+            bucket.put(key, "value").unwrap();
+        }
+        let mut watches = [bucket.watch("a").unwrap(), bucket.watch("nobody").unwrap()];
+        for watch in &mut watches {
+            while watch.next().unwrap().unwrap() != Event::UpToDate {}
+        }
+        bucket.purge_all().unwrap();
+        bucket.put("a", "new").unwrap();
+        // annals: the model tells nothing; here one item says up to where nothing is left, whatever the filters are.
+        let purged = Event::Purged { through: Revision::from(6) };
+        for watch in &mut watches {
+            assert_eq!(watch.try_next().unwrap(), Some(purged.clone()));
+        }
+        let events = watches.map(|mut watch| watch.try_next().unwrap().map(|event| event.entry().unwrap().revision().get()));
+        assert_eq!(events, [Some(7), None]);
+        // Who comes later begins with what there is, and it is not told.
+        let events: Vec<_> = std::iter::from_fn(|| bucket.watch("b").unwrap().try_next().unwrap()).take(1).collect();
+        assert_eq!(events, [Event::UpToDate]);
+    });
+}
+
+#[test]
+fn conformance_098_an_empty_bucket_that_is_purged_is_told_of_too() {
+    on_each_store(|store| {
+        let bucket = store.depth(1).handle();
+        let mut watch = bucket.watch(">").unwrap();
+        assert_eq!(watch.try_next().unwrap(), Some(Event::UpToDate));
+        bucket.purge_all().unwrap();
+        assert_eq!(watch.try_next().unwrap(), Some(Event::Purged { through: Revision::NONE }));
+        assert_eq!(watch.try_next().unwrap(), None);
+    });
+}
+
+#[test]
+fn conformance_099_and_100_what_tidies_a_bucket_is_no_event() {
+    on_each_store(|store| {
+        let bucket = store.depth(5).handle();
+        for key in ["live", "deleted", "purged", "live", "deleted"] {
+            bucket.put(key, "value").unwrap();
+        }
+        bucket.delete("deleted").unwrap();
+        bucket.purge("purged").unwrap();
+        let mut watch = bucket.watch(">").unwrap();
+        while watch.next().unwrap().unwrap() != Event::UpToDate {}
+        assert_eq!(bucket.purge_deletes(Duration::from_secs(3600)).unwrap(), 2);
+        assert_eq!(bucket.purge_deletes(Duration::ZERO).unwrap(), 2);
+        // 6.6: nor is a lowered limit of history, nor what becomes of files.
+        store.store().update_bucket(BucketConfig::new("b").history(1)).unwrap();
+        store.store().flush().unwrap();
+        store.store().merge_all().unwrap();
+        assert_eq!(watch.try_next().unwrap(), None);
+        bucket.put("live", "next").unwrap();
+        assert_eq!(watch.next().unwrap().unwrap().entry().unwrap().revision().get(), 8);
     });
 }
 

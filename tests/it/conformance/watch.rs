@@ -156,7 +156,14 @@ fn conformance_065_meta_only_leaves_out_values_alone() {
         assert_eq!(shown.join(", "), "a.x1, a.y3, a.x4, c5, DEL a.y6, PURGE b.x7, c8, marker, c9");
         let lens: Vec<usize> = events.iter().filter_map(Event::entry).map(Entry::value_len).collect();
         assert_eq!(lens, [5, 5, 5, 5, 0, 0, 12, 4]);
-        assert!(events.iter().filter_map(Event::entry).all(|entry| entry.value().is_empty()));
+        let history: Vec<Entry> = bucket.history(">").unwrap().map(Result::unwrap).collect();
+        for entry in events.iter().filter_map(Event::entry) {
+            assert!(entry.value().is_empty());
+            let stored = history.iter().find(|stored| stored.revision() == entry.revision()).unwrap();
+            let described =
+                |entry: &Entry| (entry.created(), entry.operation(), entry.reason(), entry.value_len(), entry.deadline());
+            assert_eq!(described(entry), described(stored));
+        }
     });
 }
 
@@ -211,7 +218,10 @@ fn conformance_069_every_operation_is_an_event() {
         bucket.put("k", "2").unwrap();
         bucket.delete("k").unwrap();
         bucket.purge("k").unwrap();
-        assert_eq!(drain(&mut watch), "k1, k2, DEL k3, PURGE k4");
+        let events: Vec<Event> = std::iter::from_fn(|| watch.try_next().unwrap()).collect();
+        assert_eq!(events.iter().map(shown).collect::<Vec<_>>(), ["k1", "k2", "DEL k3", "PURGE k4"]);
+        let values: Vec<&[u8]> = events.iter().filter_map(Event::entry).map(|entry| &**entry.value()).collect();
+        assert_eq!(values, [&b"1"[..], b"2", b"", b""]);
     });
 }
 
@@ -228,6 +238,38 @@ fn conformance_070_a_write_that_is_refused_is_no_event() {
         assert_eq!(drain(&mut watch), "");
         drop(handle);
         assert_eq!(bucket.refusal(|bucket| bucket.create("k", "x")), refused(ErrorKind::AlreadyExists, 1));
+    });
+}
+
+#[test]
+fn conformance_070_whatever_it_is_refused_for() {
+    on_each_store(|store| {
+        let config = BucketConfig::new("b").max_value_size(10).max_bytes(2 * 43);
+        let bucket = store.bucket(config).handle();
+        bucket.put("k", "0123456789").unwrap();
+        let mut watch = bucket.watch(">").unwrap();
+        assert_eq!(drain(&mut watch), "k1, marker");
+        let stale = Revision::from(9);
+        let kinds = [
+            bucket.put("k", "0123456789a").unwrap_err().kind(),
+            bucket.put("a..b", "").unwrap_err().kind(),
+            bucket.delete_expect_revision("k", stale).unwrap_err().kind(),
+            bucket.purge_expect_revision("k", stale).unwrap_err().kind(),
+            store.store().batch().put(&bucket, "c", "new").update(&bucket, "k", "", stale).commit().unwrap_err().kind(),
+            store.store().batch().put(&bucket, "c", "").put(&bucket, "d", "0123456789").commit().unwrap_err().kind(),
+        ];
+        let expected = [
+            ErrorKind::ValueTooLarge,
+            ErrorKind::InvalidKey,
+            ErrorKind::WrongRevision,
+            ErrorKind::WrongRevision,
+            ErrorKind::WrongRevision,
+            ErrorKind::BucketFull,
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(drain(&mut watch), "");
+        bucket.put("k", "next").unwrap();
+        assert_eq!(drain(&mut watch), "k2");
     });
 }
 
