@@ -68,6 +68,9 @@ impl Watch {
     /// The next event if there is one without waiting for a commit; `None` if there is none yet, and after the end. May read files: at the
     /// beginning, and after the watch fell behind.
     ///
+    /// A write that has returned is given at once, unless it concerns more than 16 watches: these are told by a thread of the store, a moment
+    /// later, and so is what is written meanwhile.
+    ///
     /// # Errors
     /// The end of the watch, once.
     pub fn try_next(&mut self) -> Result<Option<Event>> {

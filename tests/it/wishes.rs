@@ -141,10 +141,11 @@ fn combinations(store: &Fixture, depth: u8) {
         tokens.push(bucket.handle().watch_with(WatchOptions::new().updates_only(true)).unwrap().token());
         store.checkpoint();
     }
-    for _ in 0..8 {
+    for _ in 0..16 {
         let bucket = bucket.handle();
         let mut watches: Vec<(Wishes, Watch, Vec<Shown>)> = Vec::new();
-        for _ in 0..25 {
+        // Few, so that the writer itself tells them and nothing has to be waited for.
+        for _ in 0..12 {
             let before = retained(&bucket);
             let wishes = Wishes::random(&mut random, before.last().unwrap().revision().get(), &tokens);
             let watch = bucket.watch_with(wishes.options()).unwrap();
