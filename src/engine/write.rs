@@ -149,6 +149,7 @@ impl Core {
         let write = self.prepare(std::slice::from_ref(fields), options, Reads::ByLeader, false)?;
         let member = self.queue.enter_detached(Request::Write(write)).ok_or_else(Health::closed)?;
         self.answer_calls();
+        self.wake_watchers();
         Ok(Submitted(Line::Member(member)))
     }
 
@@ -156,6 +157,7 @@ impl Core {
     pub(super) fn run_committer(&self) {
         while self.queue.wait_for_call() {
             self.lead_group(None);
+            self.wake_watchers();
         }
     }
 

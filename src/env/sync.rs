@@ -4,10 +4,17 @@
 //! half-done state behind a lock that matters (jobs poison the store instead), so poisoning of the lock itself is ignored.
 
 pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-pub(crate) use std::thread::JoinHandle;
 
-use std::sync::{self, PoisonError, TryLockError};
+// The package `tests/shuttle` compiles all of this crate with a scheduler's primitives, which have the standard library's names.
+#[cfg(shuttle)]
+use shuttle as primitives;
+#[cfg(not(shuttle))]
+use std as primitives;
+
+pub(crate) use primitives::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+pub(crate) use primitives::thread::{JoinHandle, current as current_thread};
+
+use primitives::sync::{self, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// `std::sync::MutexGuard`.
@@ -66,5 +73,5 @@ impl Condvar {
 
 /// Starts a named thread.
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(body)
+    primitives::thread::Builder::new().name(name.to_owned()).spawn(body)
 }

@@ -9,14 +9,14 @@
 use std::collections::VecDeque;
 
 use super::line::Told;
-use crate::env::sync::{Arc, AtomicBool, Condvar, JoinHandle, Mutex, Ordering};
+use crate::env::sync::{Arc, AtomicBool, Condvar, JoinHandle, Mutex, Ordering, current_thread};
 use crate::number::{BucketId, Revision};
 use crate::view::Revisions;
 
-/// So many watchers of one group are served by its leader.
-pub(super) const INLINE_MAX: usize = 16;
+/// So many watchers of one group are served by its leader. Few in `tests/shuttle`, as is what the inbox holds.
+pub(super) const INLINE_MAX: usize = if cfg!(shuttle) { 1 } else { 16 };
 /// Events that wait to be spread, at most; one group may have more.
-const EVENTS_MAX: usize = 16 << 10;
+const EVENTS_MAX: usize = if cfg!(shuttle) { 3 } else { 16 << 10 };
 /// Bytes of keys and values that wait to be spread, at most; one group may have more.
 const BYTES_MAX: usize = 4 << 20;
 
@@ -125,7 +125,7 @@ impl Dispatcher {
         self.inbox.lock().is_stopping = true;
         self.called.notify_all();
         // A waker may have dropped the last handle of the store in that very thread (E10).
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != current_thread().id()) {
             let _ = thread.join();
         }
         self.is_started.store(false, Ordering::Release);
