@@ -171,7 +171,8 @@ impl Watcher {
         let moment = self.core.moment(self.bucket)?;
         match self.wishes.start {
             Start::Updates => {
-                self.position = settled;
+                // A purge that is known already is not told: so nothing that it took may be given, though it was committed since.
+                self.position = settled.max(moment.state().floor);
                 self.purged = moment.state().purged;
                 self.stage = Stage::Live;
                 self.is_up_to_date = true;

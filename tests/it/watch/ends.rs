@@ -55,6 +55,37 @@ fn a_poisoned_store_ends_every_watch_once_after_what_was_committed() {
     assert_eq!(given[1].as_ref().unwrap_err().kind(), ErrorKind::Poisoned);
 }
 
+/// A purge that came while the watch was being made was neither told nor heeded.
+#[test]
+fn a_purge_while_a_watch_of_updates_is_made_has_taken_what_it_does_not_tell() {
+    let store = options_of_store().in_memory().unwrap();
+    let bucket = store.create_bucket(BucketConfig::new("b")).unwrap();
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::SeqCst) {
+                bucket.put("a", "value").unwrap();
+                bucket.purge_all().unwrap();
+            }
+        });
+        for _ in 0..2_000 {
+            let watch = bucket.watch_with(annals::WatchOptions::new().updates_only(true)).unwrap();
+            let (mut given, mut purged) = (0, 0);
+            for event in watch.take(5) {
+                match event.unwrap() {
+                    Event::Entry(entry) => {
+                        assert_eq!(purged, given, "the purge that took revision {given} was not told");
+                        given = entry.revision().get();
+                    }
+                    Event::Purged { through } => (given, purged) = (through.get(), through.get()),
+                    event => assert!(matches!(event, Event::UpToDate | Event::Skipped { .. }), "{event:?}"),
+                }
+            }
+        }
+        is_done.store(true, Ordering::SeqCst);
+    });
+}
+
 #[test]
 fn a_deleted_bucket_ends_its_watches_after_what_waits_and_those_of_one_of_its_name_are_others() {
     let store = options_of_store().manual_jobs().in_memory().unwrap();

@@ -124,12 +124,7 @@ impl Program {
             0..640 => self.write(),
             640..655 => {
                 // More than any line holds.
-                for number in 0..1_100 {
-                    self.write();
-                    if number % 32 == 0 {
-                        self.store.step().unwrap();
-                    }
-                }
+                (0..1_100).for_each(|_| self.write());
             }
             655..670 => self.purge_all(),
             670..680 => self.remove_markers(),
@@ -166,6 +161,10 @@ impl Program {
 
     fn write(&mut self) {
         self.pass_time();
+        // About as often as a memtable is full, or things would lie in more and more of them.
+        if self.random.below(8) == 0 {
+            self.store.step().unwrap();
+        }
         let before = self.ledger.records.len();
         self.writer.write(&self.store, &self.bucket, &mut self.ledger).unwrap();
         for at in before..self.ledger.records.len() {
@@ -253,7 +252,7 @@ impl Program {
             2 => (Phase::Updates, options.clone().updates_only(true)),
             _ => {
                 let from = 1 + self.random.below(self.ledger.last() + 1);
-                (Phase::Resumed, options.clone().from_revision(Revision::from(from)))
+                (Phase::resumed(from - 1), options.clone().from_revision(Revision::from(from)))
             }
         };
         match self.bucket.watch_with(first) {

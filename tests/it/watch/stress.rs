@@ -34,7 +34,7 @@ fn many_threads(seed: u64, writes: u64) -> Tally {
 #[test]
 fn every_guarantee_holds_in_every_program_of_one_thread() {
     let mut tally = Tally::default();
-    for seed in 0..24 {
+    for seed in 0..12 {
         tally.add(one_thread(seed, 300));
     }
     println!("{tally:?}");
@@ -66,7 +66,10 @@ fn every_guarantee_holds_for_as_long_as_asked() {
     let mut told = Duration::ZERO;
     while rounds == 0 || started.elapsed().as_secs() < seconds {
         tally.add(many_threads(first + rounds, writes));
-        tally.add(one_thread(first + rounds, steps));
+        // These take longer, and deliver less.
+        if rounds % 8 == 0 {
+            tally.add(one_thread(first + rounds, steps));
+        }
         rounds += 1;
         if started.elapsed() > told + Duration::from_secs(10) {
             told = started.elapsed();

@@ -33,6 +33,13 @@ pub(crate) enum Phase {
     Live,
 }
 
+impl Phase {
+    /// Whoever goes on from nothing has seen no value of a key that is gone, so nothing need be told of that.
+    pub(crate) const fn resumed(position: u64) -> Self {
+        if position == 0 { Self::History } else { Self::Resumed }
+    }
+}
+
 /// What was told, and when.
 #[derive(Clone, Copy, Debug)]
 enum Item {
@@ -118,13 +125,13 @@ impl Validator {
 
     /// Of a watch that goes on from the token that this one has now.
     pub(crate) fn fork(&self, last: u64) -> Self {
-        let log = vec![Item::Begins(Phase::Resumed, last, self.position)];
+        let log = vec![Item::Begins(Phase::resumed(self.position), last, self.position)];
         Self { log, knew: self.purged, is_up_to_date: false, progress: None, entries: 0, skips: 0, durable: 0, ..*self }
     }
 
     /// The watch goes on from its token, as after a restart.
     pub(crate) fn resume(&mut self, last: u64) {
-        self.log.push(Item::Begins(Phase::Resumed, last, self.position));
+        self.log.push(Item::Begins(Phase::resumed(self.position), last, self.position));
         (self.is_up_to_date, self.progress) = (false, None);
     }
 
@@ -150,7 +157,9 @@ impl Validator {
                 let (revision, durable) = (revision.get(), durable.get());
                 assert!(self.is_up_to_date, "{event:?} before it was up to date");
                 assert!(durable <= revision && self.last <= revision, "{event:?} behind {}", self.last);
-                assert_eq!(revision, position, "the token after a progress");
+                // Numbers that a crash left out are given to nothing, and a token stands before them.
+                assert!(position <= revision, "bookmarkable: the token after {event:?} is {position}");
+                self.log.push(Item::Claim(revision));
                 let before = self.progress.replace((revision, durable));
                 let is_new = before.is_none_or(|old| old.0 <= revision && old.1 <= durable && old != (revision, durable));
                 assert!(is_new, "{event:?} after {before:?}");
@@ -165,7 +174,6 @@ impl Validator {
             Event::Purged { through } => {
                 let through = through.get();
                 assert!(self.last <= through, "ordered: {event:?} after {}", self.last);
-                assert!(through <= position, "bookmarkable: the token after {event:?} is {position}");
                 self.last = through;
                 self.purged = Some(through);
                 self.log.push(Item::Purged(through));
