@@ -136,7 +136,8 @@ impl Options {
         self
     }
 
-    /// Small structures, so that rare paths are common: log file, memtable and block sizes in bytes.
+    /// Small structures, so that rare paths are common: log file, memtable and block sizes in bytes. A watch reads as little at once as fits
+    /// such a memtable.
     #[doc(hidden)]
     #[must_use]
     pub fn sizes(mut self, log_file_len: u64, memtable_len: u64, block_len: u32) -> Self {
@@ -144,6 +145,7 @@ impl Options {
         self.settings.memtable_len = memtable_len;
         self.settings.block_len = block_len;
         self.settings.reserve_len = 64 << 10;
+        self.settings.chunk_entries = (memtable_len / 1024).clamp(3, 1024) as usize;
         self
     }
 

@@ -127,6 +127,11 @@ impl Flags {
         !self.is_dropped() && (self.is_purge() || self.has(Self::ROLLUP))
     }
 
+    /// Whether the bucket's next revision belongs to the same batch.
+    pub(crate) const fn continues(self) -> bool {
+        self.has(Self::CONTINUES)
+    }
+
     /// Operation and reason alone.
     const fn shown(self) -> Self {
         Self(self.0 & (Self::OPERATION | Self::REASON))
@@ -243,6 +248,13 @@ impl Value {
     pub(crate) fn empty() -> Self {
         Self::copy_of(&[])
     }
+
+    /// Lets go of what it shares with others.
+    fn detach(&mut self) {
+        if let Repr::Pinned { .. } = self.0 {
+            *self = Self::copy_of(self);
+        }
+    }
 }
 
 impl Deref for Value {
@@ -313,6 +325,11 @@ impl Entry {
     #[must_use]
     pub(crate) fn stripped(self) -> Self {
         Self { value: Value::empty(), ..self }
+    }
+
+    /// Lets go of the memory and files that its value shares with others.
+    pub(crate) fn detach(&mut self) {
+        self.value.detach();
     }
 
     /// Notes what the key's newest revision had been; [`Revision::NONE`] = it had none.

@@ -87,12 +87,12 @@ impl Position {
             return Err(Refusal::Diverged);
         }
         self.judge_revision(state, incarnation, last)?;
-        let after = self.revision.max(state.floor);
+        let resumption = Resumption::new(state, self.purged, self.revision);
         // Who has seen nothing has no older value of a key that went.
-        if self.revision > Revision::NONE && after < state.watch_floor {
+        if self.revision > Revision::NONE && resumption.after < state.watch_floor {
             return Err(Refusal::Compacted(state.watch_floor));
         }
-        Ok(Resumption { purged: (self.purged < state.purged).then_some(state.floor), after })
+        Ok(resumption)
     }
 
     fn judge_revision(&self, state: &BucketState, incarnation: u64, last: Revision) -> Result<(), Refusal> {
@@ -108,6 +108,13 @@ impl Position {
             (None, Some(oldest)) if self.revision <= oldest => Err(Refusal::Compacted(oldest.max(state.watch_floor))),
             _ => Err(Refusal::Diverged),
         }
+    }
+}
+
+impl Resumption {
+    /// Of who has seen everything up to `revision`, in this bucket as it is or was, and its purges as a whole up to the commit `purged`.
+    pub(crate) fn new(state: &BucketState, purged: CommitNumber, revision: Revision) -> Self {
+        Self { purged: (purged < state.purged).then_some(state.floor), after: revision.max(state.floor) }
     }
 }
 

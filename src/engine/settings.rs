@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) load_values: usize,
     /// Keys of one commit of a write to all keys that match.
     pub(crate) sweep_keys: usize,
+    /// Entries that a watch reads at once, at most.
+    pub(crate) chunk_entries: usize,
     pub(crate) create_if_missing: bool,
     /// Refuse a torn tail instead of cutting it.
     pub(crate) strict: bool,
@@ -42,6 +44,7 @@ impl Default for Settings {
             batch_ops_max: 1000,
             load_values: 1000,
             sweep_keys: 512,
+            chunk_entries: 1024,
             create_if_missing: true,
             strict: false,
             threads: true,

@@ -2,6 +2,7 @@
 //!
 //! Needs no order of keys, and reads only what it yields and, to find its beginning, what came after that.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Memtable;
@@ -32,17 +33,20 @@ impl Changes {
     /// To before the first entry with a revision above `after`; answers whether there is one at or below it, so that nothing older matters.
     pub(crate) fn seek_after(&mut self, after: Revision) -> bool {
         self.current = None;
-        self.next = self.end;
-        while let Some(index) = self.next.checked_sub(1) {
-            let (key, entry) = self.memtable.arrivals.get(index);
-            if let Some(revision) = self.revision(key, entry)
-                && revision <= after
-            {
-                return true;
+        let (mut low, mut high, mut step) = (0, self.end, 1);
+        while low < high {
+            // Whoever asks is most often near the end: from there in steps that double, until one goes too far; then by halves.
+            let middle = if low > 0 { low.midpoint(high) } else { high.saturating_sub(step) };
+            step *= 2;
+            // Between two of this bucket there may be any number of others. Each look leaves out what it has passed, so all of them together
+            // pass no more than twice what there is.
+            match self.first_in(middle..high) {
+                Some((index, revision)) if revision <= after => low = index + 1,
+                _ => high = middle,
             }
-            self.next = index;
         }
-        false
+        self.next = low;
+        low > 0
     }
 
     /// To the next entry; answers whether there is one.
@@ -73,6 +77,14 @@ impl Changes {
 
     fn revision(&self, key: At, entry: At) -> Option<Revision> {
         revision_in(&self.memtable, self.bucket, (key, entry))
+    }
+
+    /// The first arrival of the bucket among these.
+    fn first_in(&self, mut arrivals: Range<usize>) -> Option<(usize, Revision)> {
+        arrivals.find_map(|index| {
+            let (key, entry) = self.memtable.arrivals.get(index);
+            Some((index, self.revision(key, entry)?))
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at real files and start real threads")]
 
+mod catch_up;
 mod changes;
 mod clocks;
 mod closing;

@@ -2,7 +2,7 @@
 //!
 //! The leader of a commit group tells it after the group is visible ([`tell`]); the filters of all watchers are in the [`registry`]; each
 //! watcher has a [`line`], a bounded queue that no commit ever waits for. Whoever reads a watch is a [`Watcher`]: it reads what there was
-//! before, then takes what comes in its line, and goes back to reading when its line overflowed; how far
+//! before ([`catch_up`]), then takes what comes in its line, and goes back to reading when its line overflowed; how far
 //! it is, and how much of that is durable, is kept in [`reached`].
 //!
 //! # Registration (E9)
@@ -40,6 +40,7 @@
 //! A closed or poisoned store ends its watches: each looks at the store's health before its line, and ends once the line is empty and the
 //! dispatcher holds nothing. Whoever waits then is woken, and once more when the dispatcher has come to rest.
 
+mod catch_up;
 mod dispatch;
 mod gate;
 mod line;

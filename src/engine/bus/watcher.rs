@@ -3,23 +3,25 @@
 //! It reads the store in the thread of whoever asks for the next item, first for the beginning, later whenever its line overflowed; in
 //! between it takes what is in its line. Everything up to `position` has been delivered, or is excused by something newer.
 //!
-//! While it reads the beginning or what it missed, it pins a view, as an iterator does; otherwise it holds what its line does, at most twice.
+//! While it reads the beginning or what it missed, it does so in chunks ([`CatchUp`]), each as large as what its line may hold. So what waits for
+//! whoever asks is bounded by two lines, and nothing else is held on to in between.
 
 use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::catch_up::{CatchUp, Caught};
 use super::line::{Change, Line, Taken, Told};
 use super::reached::Reached;
 use super::registry::WatcherId;
 use super::spin::Spin;
 use crate::engine::core::Core;
-use crate::engine::read::{ChangeScan, Origin};
+use crate::engine::read::{ChangeScan, Moment, Origin};
 use crate::entry::{Entry, Operation};
 use crate::env::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::number::{BucketId, CommitNumber, Revision};
-use crate::resume::Position;
+use crate::resume::{Position, Resumption};
 use crate::subject::Filters;
 
 /// A thread that waits looks after so long whether there is progress to tell.
@@ -106,17 +108,16 @@ enum Beginning {
     State,
     /// All that is retained.
     History,
-    /// What is retained after a revision.
-    After(Revision),
+    /// What is retained behind what was given.
+    Missed,
 }
 
 /// Where the next item comes from.
 #[derive(Debug)]
 enum Stage {
     Begin(Beginning),
-    /// What there is as of a moment, which shows everything up to this revision. (The scan's own end may lie behind it, by commits that were
-    /// under way.)
-    Reading(Box<ChangeScan>, Revision),
+    /// What there is.
+    Reading(Box<CatchUp>),
     Live,
     Over,
 }
@@ -166,11 +167,11 @@ impl Watcher {
 
     /// Finds out what can be refused at once, and from where on a watch of updates is one.
     fn check(&mut self) -> Result<()> {
-        // Taken first: everything up to it is visible in the moment.
-        let settled = self.core.settled_revision(self.bucket);
-        let moment = self.core.moment(self.bucket)?;
         match self.wishes.start {
+            Start::State => self.stage = Stage::Begin(Beginning::State),
+            Start::History => self.stage = Stage::Begin(Beginning::History),
             Start::Updates => {
+                let (settled, moment) = self.present()?;
                 // A purge that is known already is not told: so nothing that it took may be given, though it was committed since.
                 self.position = settled.max(moment.state().floor);
                 self.purged = moment.state().purged;
@@ -179,23 +180,41 @@ impl Watcher {
                 self.owed.push_back(Notice::UpToDate);
             }
             Start::After(after) => {
+                let (settled, moment) = self.present()?;
                 // What is not there yet has not been seen, though it is not wanted.
                 self.position = after.min(settled);
-                ChangeScan::since(moment, after, self.wishes.filters.clone())?;
-                self.stage = Stage::Begin(Beginning::After(after));
+                if after > moment.state().floor {
+                    self.purged = moment.state().purged;
+                }
+                let resumption = moment.resumption(self.purged, after);
+                self.stage = self.resume(settled, moment, after, resumption)?;
             }
             Start::Resumed(before) => {
-                moment.resume(&before)?;
-                // What has expired since is in no floor yet.
-                ChangeScan::since(moment, before.revision, self.wishes.filters.clone())?;
                 (self.purged, self.position) = (before.purged, before.revision);
-                self.stage = Stage::Begin(Beginning::After(before.revision));
+                let (settled, moment) = self.present()?;
+                let resumption = moment.resume(&before)?;
+                self.stage = self.resume(settled, moment, before.revision, resumption)?;
             }
-            Start::State => self.stage = Stage::Begin(Beginning::State),
-            Start::History => self.stage = Stage::Begin(Beginning::History),
         }
         self.given = (self.purged, self.position);
         Ok(())
+    }
+
+    /// Begins to go on: finds out whether it can, and pins nothing until somebody asks for more.
+    fn resume(&self, settled: Revision, moment: Moment, after: Revision, resumption: Resumption) -> Result<Stage> {
+        // What has expired since is in no floor yet.
+        let scan = self.shaped(ChangeScan::since(moment, after, self.wishes.filters.clone())?);
+        Ok(Stage::Reading(Box::new(CatchUp::new(self.bucket, scan, settled).telling(resumption).paused())))
+    }
+
+    /// The bucket as it is, and a revision up to which that shows everything.
+    fn present(&self) -> Result<(Revision, Moment)> {
+        let settled = self.core.settled_revision(self.bucket);
+        Ok((settled, self.core.moment(self.bucket)?))
+    }
+
+    fn shaped(&self, scan: ChangeScan) -> ChangeScan {
+        if self.wishes.without_values { scan.without_values() } else { scan }
     }
 
     /// The next item, if there is one without waiting for a commit.
@@ -221,19 +240,15 @@ impl Watcher {
                     let beginning = *beginning;
                     self.begin(beginning).map_err(|error| self.fallen_behind(error))?;
                 }
-                Stage::Reading(scan, settled) => match scan.next() {
-                    Ok(Some(delivery)) => {
-                        self.skip(delivery.missing);
-                        self.owe(delivery.entry);
+                Stage::Reading(catch_up) => {
+                    if catch_up.is_at_a_pause() {
+                        // What has been told by now, the next view shows.
+                        self.line.take(&mut self.taken);
+                        self.taken.clear();
                     }
-                    Ok(None) => {
-                        self.position = self.position.max(*settled);
-                        let missing = scan.take_missing().map(|(from, to)| (from, to.min(self.position)));
-                        self.skip(missing.filter(|(from, to)| from <= to));
-                        self.go_live();
-                    }
-                    Err(error) => return Err(self.fallen_behind(error)),
-                },
+                    let caught = catch_up.next(&self.core);
+                    self.catch(caught.map_err(|error| self.fallen_behind(error))?);
+                }
                 Stage::Live => match self.taken.pop_front() {
                     Some(told) => self.hear(told),
                     None => {
@@ -242,7 +257,7 @@ impl Watcher {
                         let told = self.core.told_revision(self.bucket);
                         match self.line.take(&mut self.taken) {
                             Taken::Events => {}
-                            Taken::Lags => self.stage = Stage::Begin(Beginning::After(self.position.max(self.wishes.after()))),
+                            Taken::Lags => self.stage = Stage::Begin(Beginning::Missed),
                             Taken::Nothing => return health.map(|()| self.rest(told)),
                             Taken::Gone => return Err(self.core.bucket_gone()),
                             Taken::Stopped => return Ok(Next::Over),
@@ -279,27 +294,45 @@ impl Watcher {
         if let Some(id) = self.id {
             self.core.bus.rejoin(id);
         }
-        let settled = self.core.settled_revision(self.bucket);
-        let moment = self.core.moment(self.bucket)?;
-        self.through = moment.visible();
-        let purged = moment.state().purged;
+        let (settled, moment) = self.present()?;
         let filters = self.wishes.filters.clone();
-        let scan = match beginning {
-            Beginning::State => ChangeScan::initial(moment, filters)?,
-            Beginning::History => ChangeScan::since(moment, Revision::NONE, filters)?,
-            Beginning::After(after) => {
+        let catch_up = match beginning {
+            Beginning::State => CatchUp::new(self.bucket, self.shaped(ChangeScan::initial(moment, filters)?), settled),
+            Beginning::History => {
+                let scan = ChangeScan::since(moment, Revision::NONE, filters)?;
+                CatchUp::new(self.bucket, self.shaped(scan), settled)
+            }
+            Beginning::Missed => {
+                let after = self.position.max(self.wishes.after());
+                let resumption = moment.resumption(self.purged, after);
                 let scan = ChangeScan::since(moment, after, filters)?;
-                if let Some(through) = scan.purged().filter(|_| purged > self.purged) {
-                    self.position = self.position.max(through);
-                    self.owed.push_back(Notice::Purged { through });
-                }
-                scan
+                CatchUp::new(self.bucket, self.shaped(scan), settled).telling(resumption).endless()
             }
         };
-        let scan = if self.wishes.without_values { scan.without_values() } else { scan };
-        self.stage = Stage::Reading(Box::new(scan), settled);
-        self.purged = self.purged.max(purged);
+        if !matches!(beginning, Beginning::Missed) {
+            // Of what went before the beginning nothing was given.
+            self.purged = catch_up.purged();
+        }
+        self.stage = Stage::Reading(Box::new(catch_up));
         Ok(())
+    }
+
+    /// Something was read.
+    fn catch(&mut self, caught: Caught) {
+        match caught {
+            Caught::Entry(delivery) => {
+                self.skip(delivery.missing);
+                self.owe(delivery.entry);
+            }
+            Caught::Purged { commit, through } => self.hear_purge(commit, through),
+            Caught::End { settled, through, missing } => {
+                self.through = through;
+                self.position = self.position.max(settled);
+                let missing = missing.map(|(from, to)| (from, to.min(self.position)));
+                self.skip(missing.filter(|(from, to)| from <= to));
+                self.go_live();
+            }
+        }
     }
 
     /// Everything that there was has been read.
@@ -327,12 +360,16 @@ impl Watcher {
             }
             Told::Purged { commit, through } => {
                 if commit > self.through && commit > self.purged {
-                    self.purged = commit;
-                    self.position = self.position.max(through);
-                    self.owed.push_back(Notice::Purged { through });
+                    self.hear_purge(commit, through);
                 }
             }
         }
+    }
+
+    fn hear_purge(&mut self, commit: CommitNumber, through: Revision) {
+        self.purged = commit;
+        self.position = self.position.max(through);
+        self.owed.push_back(Notice::Purged { through });
     }
 
     /// An entry is next, unless it is not wanted.

@@ -9,9 +9,10 @@
 //! missed.
 
 use super::gone::find_gone;
+use super::paused::Begun;
 use super::verdict::{Listed, Verdict, Which, list_key, verdict};
 use super::{Moment, Scan, Wanted, stored_key};
-use crate::entry::Entry;
+use crate::entry::{Entry, Meta};
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{Change, Changes, Merge};
 use crate::number::Revision;
@@ -26,17 +27,23 @@ const STEPS_PER_LOOKUP: u64 = 32;
 /// A walk over what changed; owns what it needs.
 #[derive(Debug)]
 pub(crate) struct ChangeScan {
-    moment: Moment,
-    filters: Filters,
-    which: Which,
-    values: bool,
-    source: Source,
+    pub(super) moment: Moment,
+    pub(super) filters: Filters,
+    pub(super) which: Which,
+    pub(super) values: bool,
+    pub(super) source: Source,
     /// To judge entries that are not their key's newest; made when the first one comes.
-    merge: Option<Merge>,
-    after: Revision,
+    pub(super) merge: Option<Merge>,
+    pub(super) after: Revision,
     /// Every revision up to this one has been looked at.
-    seen: Revision,
-    missing: Missing,
+    pub(super) seen: Revision,
+    pub(super) missing: Missing,
+    /// How the scan began, if it was interrupted since.
+    pub(super) begun: Option<Begun>,
+    /// Up to here it does not matter that a key has gone without a trace: nobody was told of an older value.
+    pub(super) spared: Revision,
+    /// How many entries were looked at.
+    pub(super) looked_at: usize,
 }
 
 /// First and last of the revisions that are not delivered and may have been of a wanted key.
@@ -44,10 +51,10 @@ pub(crate) type Missing = Option<(Revision, Revision)>;
 
 /// Where entries come from.
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     /// All of the bucket, one after the other.
     Walk(Changes),
-    /// Those that are known to count, in order.
+    /// Those that were known to count when the scan began, in order.
     List(std::vec::IntoIter<Listed>),
 }
 
@@ -57,6 +64,8 @@ pub(crate) struct Delivery {
     pub(crate) entry: Entry,
     /// What is missing since the delivery before.
     pub(crate) missing: Missing,
+    /// More of the same commit may follow.
+    pub(crate) continues: bool,
 }
 
 impl ChangeScan {
@@ -100,19 +109,19 @@ impl ChangeScan {
     /// The same; `listed_max` is how many may be listed.
     fn newest(moment: Moment, filters: Filters, listed_max: usize) -> Result<Self> {
         let (mut listed, mut bytes, mut fits) = (Vec::new(), 0, true);
-        let mut add = |revision: Revision, key: &[u8]| {
+        let mut add = |key: &[u8], meta: &Meta| {
             bytes += key.len();
-            listed.push(Listed { revision, key: key.into() });
+            listed.push(Listed::new(key, meta));
             listed.len() <= listed_max && bytes <= LISTED_BYTES_MAX
         };
         if let Some(keys) = filters.exact() {
             for key in keys.into_iter().map(str::as_bytes) {
-                let found = moment.reader().entry(key)?;
-                fits = fits && found.is_none_or(|entry| add(entry.revision(), key));
+                let found = moment.reader().meta(key)?;
+                fits = fits && found.is_none_or(|meta| add(key, &meta));
             }
         } else {
             let mut scan = Scan::matching(moment.clone(), Wanted { filters: filters.clone(), markers: true });
-            while fits && let Some(found) = scan.next_with(|item| Ok(add(item.lent.meta.revision, item.key.as_bytes()))) {
+            while fits && let Some(found) = scan.next_with(|item| Ok(add(item.key.as_bytes(), &item.lent.meta))) {
                 fits = found?;
             }
         }
@@ -135,9 +144,11 @@ impl ChangeScan {
     }
 
     fn new(moment: Moment, after: Revision, filters: Filters, which: Which, source: Source) -> Self {
-        let from = after.max(moment.state.floor);
-        let (values, merge, missing) = (true, None, None);
-        Self { moment, filters, which, values, source, merge, after, seen: from, missing }
+        let seen = after.max(moment.state.floor);
+        // From the beginning on, nobody was told of an older value of anything.
+        let spared = if after > Revision::NONE { Revision::NONE } else { Revision(u64::MAX) };
+        let (values, merge, missing, begun, looked_at) = (true, None, None, None, 0);
+        Self { moment, filters, which, values, source, merge, after, seen, missing, begun, spared, looked_at }
     }
 
     /// The same without values: entries tell their lengths.
@@ -156,55 +167,98 @@ impl ChangeScan {
         self.missing.take()
     }
 
-    /// The next change that counts.
-    pub(crate) fn next(&mut self) -> Result<Option<Delivery>> {
-        let entry = match &mut self.source {
-            Source::List(list) => match list.next() {
-                Some(listed) => Some(self.look_up(&listed)?),
-                None => None,
-            },
-            Source::Walk(_) => self.step()?,
-        };
-        if entry.is_none() {
-            // What lies behind the last entry is gone, and the floors have told whether that matters.
-            let last = self.moment.last_revision.max(self.seen);
-            if matches!(self.source, Source::Walk(_)) {
-                miss(&mut self.missing, self.seen, last);
-            }
-            self.seen = last;
-        }
-        Ok(entry.map(|entry| Delivery { entry, missing: self.missing.take() }))
+    /// How many entries were looked at so far.
+    pub(crate) const fn looked_at(&self) -> usize {
+        self.looked_at
     }
 
-    fn look_up(&self, listed: &Listed) -> Result<Entry> {
+    pub(crate) const fn moment(&self) -> &Moment {
+        &self.moment
+    }
+
+    /// Everything up to here was delivered, or something newer is, or is still to be.
+    pub(crate) const fn seen(&self) -> Revision {
+        self.seen
+    }
+
+    /// The next change that counts.
+    pub(crate) fn next(&mut self) -> Result<Option<Delivery>> {
+        while let Source::List(list) = &mut self.source {
+            match list.next() {
+                Some(listed) => {
+                    self.looked_at += 1;
+                    if let Some(entry) = self.look_up(&listed)? {
+                        return Ok(Some(Delivery { entry, missing: self.missing.take(), continues: listed.continues }));
+                    }
+                }
+                None => match &self.begun {
+                    // What came since the list was made is in none.
+                    Some(begun) => {
+                        let seen = self.seen.max(begun.settled);
+                        self.source = Source::Walk(self.moment.view.changes(self.moment.state.id, self.moment.visible, seen));
+                        self.seen = seen;
+                    }
+                    None => {
+                        self.seen = self.moment.last_revision.max(self.seen);
+                        return Ok(None);
+                    }
+                },
+            }
+        }
+        let delivery = self.step()?;
+        if delivery.is_none() {
+            // What lies behind the last entry is gone, and the floors have told whether that matters.
+            let last = self.moment.last_revision.max(self.seen);
+            miss(&mut self.missing, self.seen, last);
+            self.seen = last;
+        }
+        Ok(delivery)
+    }
+
+    /// An entry of the list, unless it has gone since that was made.
+    fn look_up(&mut self, listed: &Listed) -> Result<Option<Entry>> {
         let reader = self.moment.reader();
         let found = match self.which {
             Which::Newest => reader.entry(&listed.key)?,
             Which::Retained => reader.entry_at(&listed.key, listed.revision)?,
         };
-        let entry = found.filter(|entry| entry.revision() == listed.revision);
-        let entry = entry.ok_or_else(|| {
+        self.seen = self.seen.max(listed.revision);
+        if let Some(entry) = found.filter(|entry| entry.revision() == listed.revision) {
+            return Ok(Some(if self.values { entry } else { entry.stripped() }));
+        }
+        if self.begun.is_none() {
             let key = listed.key.escape_ascii();
-            Error::new(ErrorKind::Corrupt, format!("revision {} of key {key} was found, and then it was not", listed.revision))
-        })?;
-        Ok(if self.values { entry } else { entry.stripped() })
+            let message = format!("revision {} of key {key} was found, and then it was not", listed.revision);
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        let newest = reader.meta(&listed.key)?.map_or(Revision::NONE, |meta| meta.revision);
+        if newest < listed.revision && listed.revision > self.spared.max(self.moment.state.floor) {
+            return Err(self.compacted(listed.revision));
+        }
+        miss(&mut self.missing, Revision(listed.revision.0.saturating_sub(1)), listed.revision);
+        Ok(None)
     }
 
     /// To the next entry of a walk that counts.
-    fn step(&mut self) -> Result<Option<Entry>> {
+    fn step(&mut self) -> Result<Option<Delivery>> {
         let Self { moment, filters, source: Source::Walk(changes), merge, .. } = self else { return Ok(None) };
         let reader = moment.reader();
         while changes.advance()? {
             let Some(change) = changes.entry() else { break };
             let meta = *change.meta();
+            self.looked_at += 1;
             miss(&mut self.missing, self.seen, Revision(meta.revision.0.saturating_sub(1)));
             self.seen = meta.revision;
             if !filters.matches(change.key()) {
                 continue;
             }
             match verdict(&reader, merge, &change, changes.is_newest(), self.which)? {
-                Verdict::Counts => return entry_of(&change, self.values).map(Some),
-                Verdict::Gone if self.after > Revision::NONE => return Err(self.compacted(meta.revision)),
+                Verdict::Counts => {
+                    let entry = entry_of(&change, self.values)?;
+                    let continues = meta.flags.continues();
+                    return Ok(Some(Delivery { entry, missing: self.missing.take(), continues }));
+                }
+                Verdict::Gone if meta.revision > self.spared => return Err(self.compacted(meta.revision)),
                 Verdict::Superseded | Verdict::Gone => {
                     miss(&mut self.missing, Revision(meta.revision.0.saturating_sub(1)), meta.revision);
                 }
@@ -251,7 +305,7 @@ fn entry_of(change: &Change<'_>, values: bool) -> Result<Entry> {
 }
 
 #[cold]
-fn compacted(after: Revision, floor: Revision) -> Error {
+pub(super) fn compacted(after: Revision, floor: Revision) -> Error {
     let message = format!(
         "what changed after revision {after} is not known any more: keys have expired or markers were dropped up to revision {floor}; read the \
          present state, and go on from there"

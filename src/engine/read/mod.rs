@@ -9,7 +9,7 @@
 //! asks for the time only in buckets where entries expire.
 //!
 //! [`point`]: the newest entry of a key; [`past`]: entries and values by revision; [`history`]; [`scan`]: ranges of keys, both ways;
-//! [`changes`]: entries in the order of revisions; [`verdict`]: which of them count; [`gone`]: what they do not tell;
+//! [`changes`]: entries in the order of revisions; [`paused`]: a piece at a time; [`verdict`]: which count; [`gone`]: what they do not tell;
 //! [`resume`]: where somebody was; [`count`]: what is retained.
 
 mod changes;
@@ -17,14 +17,16 @@ mod count;
 mod gone;
 mod history;
 mod past;
+mod paused;
 mod point;
 mod resume;
 mod scan;
 mod verdict;
 
-pub(crate) use changes::ChangeScan;
+pub(crate) use changes::{ChangeScan, Delivery, Missing};
 pub(crate) use count::{Counts, Estimate};
 pub(crate) use history::EntryScan;
+pub(crate) use paused::Paused;
 pub(crate) use resume::Origin;
 pub(crate) use scan::{Item, Scan, Span, Wanted};
 

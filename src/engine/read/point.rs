@@ -33,6 +33,11 @@ impl Reader<'_> {
         found.map(|(meta, value)| entry_of(key, meta, value)).transpose()
     }
 
+    /// What describes the key's newest entry, with what the store notes for itself.
+    pub(super) fn meta(&self, key: &[u8]) -> Result<Option<Meta>> {
+        self.with_newest(key, |meta, _, _| *meta)
+    }
+
     /// Hands the key's newest entry to `read` if it counts: (meta, bytes, how to keep them). Looks from the newest source to the oldest,
     /// and the first that has the key decides, but for an entry which only hides what is under it.
     #[inline]

@@ -32,6 +32,12 @@ impl Moment {
         Origin { state: Arc::clone(&self.state), incarnation: self.view.incarnation }
     }
 
+    /// How whoever has seen everything up to `revision`, and the purges of the whole bucket up to the commit `purged`, goes on in the same
+    /// life of the store.
+    pub(crate) fn resumption(&self, purged: CommitNumber, revision: Revision) -> Resumption {
+        Resumption::new(&self.state, purged, revision)
+    }
+
     /// How whoever was there goes on.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 use super::Reader;
 use super::changes::{Missing, miss};
 use crate::engine::newest::newest_stored;
+use crate::entry::Meta;
 use crate::error::Result;
 use crate::merge::{Change, Merge};
 use crate::number::Revision;
@@ -36,6 +37,14 @@ pub(super) enum Verdict {
 pub(super) struct Listed {
     pub(super) revision: Revision,
     pub(super) key: Box<[u8]>,
+    /// The bucket's next revision belongs to the same commit.
+    pub(super) continues: bool,
+}
+
+impl Listed {
+    pub(super) fn new(key: &[u8], meta: &Meta) -> Self {
+        Self { revision: meta.revision, key: key.into(), continues: meta.flags.continues() }
+    }
 }
 
 /// Judges an entry, of which may be known whether it is its key's newest. `merge` is kept from one to the next.
@@ -120,7 +129,7 @@ pub(super) fn list_key(
                 break;
             }
             if sight == Sight::Visible {
-                listed.push(Listed { revision: meta.revision, key: key.into() });
+                listed.push(Listed::new(key, &meta));
             } else if meta.revision > from {
                 if is_newest && (is_dropped || rules.expires_silently(&meta)) {
                     return Ok(Some(meta.revision));
