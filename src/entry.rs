@@ -370,7 +370,8 @@ impl Entry {
 
     /// The revision that was the key's newest before this change, [`Revision::NONE`] if it had none; `None` where that is not known.
     ///
-    /// Known only in live events of writes that had to look: conditional ones, and all of a bucket that must know what it holds.
+    /// Known only in live events of writes that had to look: conditional ones, and all of a bucket that must know what it holds. Not in what a
+    /// watch reads from the store: what the key held then may have been removed since, and nothing is left that tells.
     /// Not part of what makes two entries equal.
     #[must_use]
     pub const fn previous(&self) -> Option<Revision> {

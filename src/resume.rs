@@ -20,9 +20,12 @@
 //! After an unclean end below `Sync` revisions go on far beyond what was recovered. A position in such a gap is one at its beginning, and
 //! a bucket in which nothing else happened has not changed: an idle one keeps its ends, however often its store is killed.
 //!
-//! Known to be too strict: a position from before the oldest end that is remembered is given the incarnation of that end. The same store takes
-//! it, and so does everything that came after; but a copy from before that end, put back in its place, refuses it as diverged although it
-//! has all that was seen. The watcher begins anew, and loses nothing.
+//! Known to be too strict: a position from before the oldest end that is remembered is given the incarnation of that end, since its own is
+//! forgotten. The same store takes it, and so does everything that came after; but a copy from before that end, put back in its place, refuses it as
+//! diverged although it has all that was seen. No rule over the same bytes can do better: to that copy such a position looks like one of a
+//! later life in which its revisions were given out anew. A position that says only "forgotten" could be answered with "too old to tell",
+//! but then the same store would refuse it, too, and that is the one that is asked. It takes more than 64 incarnations with changes, an old
+//! copy, and a reader who was that far behind; the answer is safe, and the same advice holds: watch from the beginning, nothing is lost.
 //!
 //! What goes on may still be below the floor: where something was removed that was its key's newest, and no change tells it.
 

@@ -7,7 +7,9 @@ use crate::watch::Event;
 
 /// What changed in a bucket, in the order of revisions; see [`Bucket::changes_since`](crate::Bucket::changes_since).
 ///
-/// Owns what it needs; reads as it is iterated, and keeps one entry in memory, however many there are. After an error it ends.
+/// Shows the moment at which it was asked for, from beginning to end, whatever is written meanwhile; so until it is dropped it pins that, memory
+/// and files (a [`Watch`](crate::Watch) does not). Reads as it is iterated, and keeps one entry in memory, however many there are. After an error
+/// it ends.
 #[derive(Debug)]
 #[must_use = "it reads nothing before it is iterated"]
 pub struct Changes {
