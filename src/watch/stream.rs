@@ -12,7 +12,8 @@ use crate::watch::{Event, Watch, WatchToken};
 
 /// The events of a [`Watch`] as a [`Stream`]; see [`Watch::into_stream`]. Needs no runtime and starts no thread: a commit wakes the task.
 ///
-/// At the beginning, and after it fell behind, polling reads files.
+/// At the beginning, and after it fell behind, polling reads files. A waker is called without any lock, by the thread that has committed or by one
+/// of the store; it may use the store. One that blocks holds that thread up, and nobody else waits for it but those who watch.
 ///
 /// ```
 /// use std::pin::pin;

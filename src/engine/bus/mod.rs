@@ -52,6 +52,8 @@ mod watcher;
 
 pub(crate) use watcher::{Next, Notice, Start, Stopper, Watcher, Wishes};
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use self::dispatch::{Dispatcher, INLINE_MAX, Parcel};
 use self::gate::Gate;
 use self::line::Line;
@@ -172,10 +174,11 @@ impl Bus {
     }
 }
 
-/// No lock may be held: a waker is the program's.
+/// No lock may be held: a waker is the program's. One that panics (which is reported where panics are) keeps nobody else from being woken, and
+/// harms neither a writer nor the dispatcher.
 fn wake(lines: &mut Vec<Arc<Line>>) {
     for line in lines.drain(..) {
-        line.wake();
+        let _ = catch_unwind(AssertUnwindSafe(|| line.wake()));
     }
 }
 

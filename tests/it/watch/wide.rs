@@ -214,3 +214,25 @@ fn a_waker_of_the_dispatcher_may_write_and_drop_the_last_handle_of_the_store() {
         assert!(events.iter().flatten().any(|event| event.entry().is_some_and(|entry| entry.key().as_str() == "k")));
     }
 }
+
+#[test]
+fn a_waker_that_panics_harms_nobody_else() {
+    struct Faulty;
+    impl Wake for Faulty {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker of this test panics");
+        }
+    }
+    let (_store, bucket) = bucket();
+    // By the leader first, later by the dispatcher.
+    for count in [3, 40] {
+        let mut watches = watches(&bucket, count);
+        let mut stream = pin!(bucket.watch_with(options()).unwrap().into_stream());
+        let waker = Waker::from(Arc::new(Faulty));
+        while poll(stream.as_mut(), &waker).is_ready() {}
+        let last = (0..3).map(|_| bucket.put("k", "value").unwrap().get()).last().unwrap();
+        for watch in &mut watches {
+            assert_eq!(until(watch, last).last(), Some(&last));
+        }
+    }
+}
