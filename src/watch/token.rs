@@ -35,7 +35,8 @@ const LEN_MAX: usize = 1 + 10 + 8 + 10 + 10 + CHECKSUM_LEN;
 ///
 /// Kept wherever the watcher keeps what it has learned, as text ([`Display`](fmt::Display), [`FromStr`]) or bytes, it lets that go on after
 /// a restart, and misses nothing: what was seen and is not there any more, because a crash took it back, is told by `Diverged`; what cannot
-/// be told any more by `Compacted`. It belongs to one bucket of one store, and to every copy of that store.
+/// be told any more by `Compacted`. It belongs to one bucket of one store, and to every copy of that store. (One
+/// that has seen nothing, because its bucket was empty, cannot be told from that of another new store, and gives all there is.)
 ///
 /// A token of 16 to 43 bytes; it is checked when it is read, and not meant to be made by anybody else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -22,6 +22,7 @@ mod reads;
 mod refusals;
 mod space;
 mod tokens;
+mod told;
 mod watch;
 mod wishes;
 mod writes;
