@@ -1,6 +1,7 @@
 //! Whoever waits for a watch hears of every end, whatever happens beside it.
 
-use annals::{Bucket, ErrorKind, Store, Watch};
+use annals::testing::disk::{Fault, Injection, SimDisk};
+use annals::{Bucket, BucketConfig, Durability, ErrorKind, Store, Watch, WatchOptions};
 use shuttle::thread;
 
 use crate::check;
@@ -52,6 +53,35 @@ fn a_store_whose_last_handle_is_dropped_ends_its_watches() {
     check(|| {
         let kind = end_beside(|store, bucket, _| thread::spawn(move || drop((store, bucket))));
         assert_eq!(kind, Some(ErrorKind::Closed));
+    });
+}
+
+#[test]
+fn a_store_whose_log_cannot_be_synced_ends_its_watches() {
+    check(|| {
+        let disk = SimDisk::new(1);
+        let options = program::options().env(disk.env()).manual_jobs().durability(Durability::OsCache);
+        let store = options.open("/store").unwrap();
+        let bucket = store.create_bucket(BucketConfig::new("b").history(16)).unwrap();
+        let watch = bucket.watch_with(WatchOptions::new().history(true)).unwrap();
+        let reader = thread::spawn(move || {
+            let items: Vec<_> = watch.collect();
+            let entries = items.iter().flatten().filter_map(|event| event.entry().map(|entry| entry.revision().get()));
+            (entries.collect::<Vec<_>>(), items.last().unwrap().as_ref().unwrap_err().kind())
+        });
+        for next in 1..40 {
+            disk.inject(Injection { at: disk.calls() + next, fault: Fault::SyncFailOnce, sticky: false });
+        }
+        let syncer = thread::spawn({
+            let store = store.clone();
+            move || store.sync().unwrap_err()
+        });
+        let written = (0..2).filter_map(|_| bucket.put("a", "").ok()).count() as u64;
+        syncer.join().unwrap();
+        let (seen, kind) = reader.join().unwrap();
+        assert_eq!(kind, ErrorKind::Poisoned);
+        // A commit that is under way when the sync fails may come too late for the watch, which its token then goes on with.
+        assert!(seen.len() as u64 <= written && seen == (1..=seen.len() as u64).collect::<Vec<_>>(), "{seen:?} of {written}");
     });
 }
 
