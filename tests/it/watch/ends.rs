@@ -1,7 +1,7 @@
 //! How watches end, and what else they do to whoever holds them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use annals::testing::disk::{Fault, Injection, SimDisk};
 use annals::{Bucket, BucketConfig, Durability, ErrorKind, Event, Options, Watch};
@@ -55,12 +55,21 @@ fn a_poisoned_store_ends_every_watch_once_after_what_was_committed() {
     assert_eq!(given[1].as_ref().unwrap_err().kind(), ErrorKind::Poisoned);
 }
 
+/// Raised when a test is over, whichever way.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A purge that came while the watch was being made was neither told nor heeded.
 #[test]
 fn a_purge_while_a_watch_of_updates_is_made_has_taken_what_it_does_not_tell() {
     let store = options_of_store().in_memory().unwrap();
     let bucket = store.create_bucket(BucketConfig::new("b")).unwrap();
-    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_done.load(Ordering::SeqCst) {
@@ -68,6 +77,7 @@ fn a_purge_while_a_watch_of_updates_is_made_has_taken_what_it_does_not_tell() {
                 bucket.purge_all().unwrap();
             }
         });
+        let _done = Done(&is_done);
         for _ in 0..2_000 {
             let watch = bucket.watch_with(annals::WatchOptions::new().updates_only(true)).unwrap();
             let (mut given, mut purged) = (0, 0);
@@ -82,7 +92,6 @@ fn a_purge_while_a_watch_of_updates_is_made_has_taken_what_it_does_not_tell() {
                 }
             }
         }
-        is_done.store(true, Ordering::SeqCst);
     });
 }
 

@@ -382,6 +382,13 @@ impl Program {
 
     /// The store ends in some way, and everybody comes back to the next one later.
     fn end(&mut self, end: End) {
+        // What is not on the disk yet has been seen by some, who were told that it is not.
+        (0..self.random.below(8)).for_each(|_| self.write());
+        for at in (0..self.watches.len()).rev() {
+            if self.random.below(2) == 0 {
+                self.read(at, u64::MAX);
+            }
+        }
         if self.has_ttl {
             // A marker whose time is over would be taken for lost.
             self.sync();
@@ -444,6 +451,7 @@ impl Program {
         let lost = self.ledger.place_after(last);
         if let Some(first) = self.ledger.records.get(lost) {
             assert!(first.batch > last, "half of a batch is left: {first:?}");
+            assert!(first.revision > self.durable, "{end:?} took {first:?}, and {} was called durable", self.durable);
             let lost = first.revision;
             self.bookmarks.iter_mut().filter(|bookmark| bookmark.validator.position >= lost).for_each(|of| of.is_lost = true);
         }
