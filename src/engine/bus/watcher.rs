@@ -170,6 +170,8 @@ impl Watcher {
         match self.wishes.start {
             Start::State => self.stage = Stage::Begin(Beginning::State),
             Start::History => self.stage = Stage::Begin(Beginning::History),
+            // Whoever knows nothing can always begin: it need not be tried before.
+            Start::After(Revision::NONE) => self.stage = Stage::Begin(Beginning::Missed),
             Start::Updates => {
                 let (settled, moment) = self.present()?;
                 // A purge that is known already is not told: so nothing that it took may be given, though it was committed since.
@@ -306,7 +308,8 @@ impl Watcher {
                 let after = self.position.max(self.wishes.after());
                 let resumption = moment.resumption(self.purged, after);
                 let scan = ChangeScan::since(moment, after, filters)?;
-                CatchUp::new(self.bucket, self.shaped(scan), settled).telling(resumption).endless()
+                let catch_up = CatchUp::new(self.bucket, self.shaped(scan), settled).telling(resumption);
+                if self.is_up_to_date { catch_up.endless() } else { catch_up }
             }
         };
         if !matches!(beginning, Beginning::Missed) {
