@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use annals::testing::disk::{Fault, Injection, SimDisk};
 use annals::{Bucket, BucketConfig, Durability, ErrorKind, Event, Options, Watch};
 
+use super::Done;
 use super::program::is_over;
 
 fn options_of_store() -> Options {
@@ -53,15 +54,6 @@ fn a_poisoned_store_ends_every_watch_once_after_what_was_committed() {
     assert_eq!(*given[0].as_ref().unwrap(), Event::UpToDate);
     assert_eq!(given.len(), 2, "{given:?}");
     assert_eq!(given[1].as_ref().unwrap_err().kind(), ErrorKind::Poisoned);
-}
-
-/// Raised when a test is over, whichever way.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 /// A purge that came while the watch was being made was neither told nor heeded.

@@ -15,6 +15,7 @@ mod validators;
 mod wide;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals::WatchOptions;
 
@@ -53,6 +54,15 @@ impl Tally {
         for (end, count) in other.ends {
             *self.ends.entry(end).or_default() += count;
         }
+    }
+}
+
+/// Tells the other threads that a test is over, whichever way: a test that fails must not wait for them, nor they for it.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::program::is_over;
 use super::traffic::{Interest, Writer};
 use super::validators::{Phase, Validator};
-use super::{Tally, options_of};
+use super::{Done, Tally, options_of};
 
 const WRITERS: u64 = 2;
 /// Whoever waits that long for what has been committed has missed it.
@@ -124,6 +124,7 @@ pub(crate) fn run(seed: u64, writes: u64) -> Tally {
     };
     std::thread::scope(|scope| {
         let round = &round;
+        let _done = Done(&round.is_done);
         let writers: Vec<_> = (0..WRITERS).map(|number| scope.spawn(move || round.write(number, writes / WRITERS))).collect();
         for (number, (style, count)) in READERS.into_iter().enumerate() {
             scope.spawn(move || Reader::new(round, number as u64, style).run(count));
@@ -200,11 +201,22 @@ impl Round {
     fn poison(&self, disk: &SimDisk) {
         let mut own = Ledger::new(usize::from(self.depth));
         let mut writer = Writer::new(self.seed, WRITERS, None);
-        while !self.store.status().unwrap().poisoned {
+        let started = Instant::now();
+        let is_poisoned = || {
+            assert!(started.elapsed() < PATIENCE, "no sync of the log fails");
+            self.store.status().unwrap().poisoned
+        };
+        while !is_poisoned() {
             for next in 1..100 {
                 disk.inject(Injection { at: disk.calls() + next, fault: Fault::SyncFailOnce, sticky: false });
             }
-            let _ = writer.write(&self.store, &self.bucket, &mut own);
+            let mut answer = writer.write(&self.store, &self.bucket, &mut own);
+            disk.clear_faults();
+            // It may have been a flush's sync: that is repeated, and no write gets as far as the log until it is done.
+            while answer.is_err() && !is_poisoned() {
+                std::thread::yield_now();
+                answer = writer.write(&self.store, &self.bucket, &mut own);
+            }
         }
         self.acked.fetch_max(own.last(), Ordering::SeqCst);
         self.ledger.lock().unwrap().append(own);
