@@ -390,9 +390,10 @@ impl Watcher {
         if self.is_up_to_date && error.kind() == ErrorKind::Compacted { error.with_kind(ErrorKind::Lagged) } else { error }
     }
 
-    /// Whether the store goes on; if not, that is the end once everything that was committed before is in the line.
+    /// Whether the store goes on; if not, that is the end once everything that was told before is in the line. A commit that was under way when
+    /// the store ended may be too late for that; the watch's token does not cover it.
     fn health(&self) -> Result<()> {
-        // In this order: what was committed while the store was well has reached the dispatcher by now.
+        // In this order: what was told while the store was well is in the line or with the dispatcher by now.
         let health = self.core.health.check_writable();
         if health.is_err() && self.core.bus.is_behind() { Ok(()) } else { health }
     }

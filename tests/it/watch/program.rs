@@ -300,7 +300,10 @@ impl Program {
                 }
             }
         }
-        validator.bound(last, store.store_time());
+        // A watch that was not asked has not begun to read.
+        if count > 0 {
+            validator.bound(last, store.store_time());
+        }
         end
     }
 
