@@ -83,6 +83,8 @@ impl Paused {
         let Self { begun, filters, which, values, after, seen, missing, list } = self;
         let moment = Moment { now: begun.now, ..moment };
         let (state, then) = (&moment.state, &begun.state);
+        // What a purge of the whole bucket took is not missing any more.
+        let missing = missing.map(|(from, to)| (from.max(Revision(state.floor.0 + 1)), to)).filter(|(from, to)| from <= to);
         let seen = seen.max(state.floor);
         let had_all = begun.settled.max(then.watch_floor);
         let may_go = if which == Which::Newest { had_all } else { Revision::NONE };

@@ -39,6 +39,8 @@ pub(crate) struct Record {
     pub(crate) superseded: u64,
     pub(crate) trimmed: u64,
     pub(crate) gone: u64,
+    /// From which last revision of the bucket on a marker that nobody has seen may have taken it.
+    pub(crate) doubtful: u64,
 }
 
 /// Everything that was committed to one bucket.
@@ -83,7 +85,7 @@ impl Record {
     pub(crate) const fn new(revision: u64, batch: u64, content: Content) -> Self {
         let never = (NEVER, NEVER, NEVER);
         let (superseded, trimmed, gone) = never;
-        Self { revision, content, batch, created: 0, previous: 0, superseded, trimmed, gone }
+        Self { revision, content, batch, created: 0, previous: 0, superseded, trimmed, gone, doubtful: NEVER }
     }
 
     /// The store itself has written it, because a key's time was over.
@@ -175,6 +177,13 @@ impl Ledger {
             let previous = of_key.back().copied();
             if let Some(previous) = previous {
                 self.records[previous].superseded = revision;
+                // What has a time to live may have expired in between, at a revision that nobody has seen; that takes all before it.
+                let Record { revision: from, content: Content { ttl, .. }, .. } = self.records[previous];
+                if self.is_partial && ttl > 0 && revision - from > (at - previous) as u64 {
+                    for old in of_key.iter() {
+                        self.records[*old].doubtful = self.records[*old].doubtful.min(from + 1);
+                    }
+                }
             }
             let out =
                 if content.operation == Operation::Purge { of_key.len() } else { (of_key.len() + 1).saturating_sub(self.depth) };
@@ -183,7 +192,8 @@ impl Ledger {
             }
             of_key.push_back(at);
             let previous = previous.map_or(0, |previous| self.records[previous].revision);
-            self.records[at] = Record { previous, superseded: NEVER, trimmed: NEVER, gone: NEVER, ..self.records[at] };
+            self.records[at] =
+                Record { previous, superseded: NEVER, trimmed: NEVER, gone: NEVER, doubtful: NEVER, ..self.records[at] };
         }
         for (before, after) in self.removals.clone() {
             self.index_removal(before, after);

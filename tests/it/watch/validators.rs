@@ -406,12 +406,12 @@ impl<'a> Walk<'a> {
 
     /// An entry was not given.
     fn miss(&mut self, record: &Record) {
-        let Record { revision, superseded, trimmed, gone, .. } = *record;
+        let Record { revision, superseded, trimmed, gone, doubtful, .. } = *record;
         let (last, now) = self.bound;
         let is_late = record.content.ttl > 0 && record.created + record.content.ttl <= now;
         let is_gone = || gone <= last || record.is_expiry() && is_late;
         // An entry whose time is over goes silently if it is not its key's newest.
-        let is_trimmed = trimmed <= last || is_late && superseded <= last;
+        let is_trimmed = trimmed.min(doubtful) <= last || is_late && superseded <= last;
         let is_excused = match self.phase {
             Phase::State => superseded <= last || is_gone() || self.is_purged(revision),
             Phase::History => is_trimmed || is_gone() || self.is_purged(revision),
