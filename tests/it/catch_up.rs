@@ -431,3 +431,20 @@ fn many_buckets_in_one_memtable_are_told_apart() {
         }
     }
 }
+
+#[test]
+fn what_a_purge_took_between_two_chunks_is_not_told_as_skipped() {
+    let (_store, bucket) = store(64);
+    let mut watch = bucket.watch_with(WatchOptions::new().filter("a").updates_only(true)).unwrap();
+    assert_eq!(take(&mut watch, 1), [Event::UpToDate]);
+    for number in 0..2_000_u32 {
+        bucket.put("a", number.to_be_bytes()).unwrap();
+    }
+    assert!(matches!(take(&mut watch, 2)[..], [Event::Skipped { .. }, Event::Entry(_)]));
+    let through = bucket.purge_all().unwrap();
+    bucket.put("a", "next").unwrap();
+    let rest = take(&mut watch, 100);
+    let purged = rest.iter().position(|event| *event == Event::Purged { through }).unwrap();
+    assert_eq!(revisions(&rest[purged..]), [through.get() + 1]);
+    assert_eq!(rest.len(), purged + 2, "{:?}", &rest[purged..]);
+}

@@ -235,7 +235,10 @@ impl ChangeScan {
         if newest < listed.revision && listed.revision > self.spared.max(self.moment.state.floor) {
             return Err(self.compacted(listed.revision));
         }
-        miss(&mut self.missing, Revision(listed.revision.0.saturating_sub(1)), listed.revision);
+        // What a purge of the whole bucket took is told by that.
+        if listed.revision > self.moment.state.floor {
+            miss(&mut self.missing, Revision(listed.revision.0.saturating_sub(1)), listed.revision);
+        }
         Ok(None)
     }
 
