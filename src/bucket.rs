@@ -312,8 +312,8 @@ impl Bucket {
     /// # Errors
     /// As [`watch`](Bucket::watch). `InvalidArgument` if the options contradict each other; `Compacted` if a revision or token to begin from
     /// is given and a key that had been changed since was removed without a trace: [`Error::floor`](crate::Error::floor) is the
-    /// highest revision that may be missing, so one may begin behind it. For a token also `Diverged`, if some of what it has seen was taken back, and `BucketNotFound` if
-    /// it is of another bucket.
+    /// highest revision that may be missing, so one may begin behind it. For a token also `Diverged`, if some of what it has seen was
+    /// taken back, and `BucketNotFound` if it is of another bucket.
     pub fn watch_with(&self, options: WatchOptions) -> Result<Watch> {
         Ok(Watch::new(self.engine.watch(self.id, options.wishes()?)?))
     }

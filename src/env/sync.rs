@@ -71,6 +71,17 @@ impl Condvar {
     }
 }
 
+/// Whether another processor works while a thread of ours does nothing but look. Not under a scheduler that runs one thread at a time, in an
+/// order that time must not change.
+pub(crate) fn has_spare_processor() -> bool {
+    !cfg!(shuttle) && std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1)
+}
+
+/// Lets whoever else wants to run have the processor.
+pub(crate) fn give_way() {
+    primitives::thread::yield_now();
+}
+
 /// Starts a named thread.
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     primitives::thread::Builder::new().name(name.to_owned()).spawn(body)

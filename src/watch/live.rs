@@ -17,9 +17,9 @@ use crate::watch::{Event, WatchStream, WatchToken};
 /// - *Atomic*: the changes of one commit become available together.
 /// - Nobody who writes ever waits for a watch, though each watch that a change concerns has to be told of it. At most 1,024 events and 256 KiB
 ///   of keys and values (or one event that is larger) wait for one, and as much again is on its way to the program. When that is exceeded
-///   the watch has fallen behind: it goes on by reading what it missed from the store, in the thread of whoever asks for the next event, and then takes up what comes. It reads that, and what there was at the
-///   beginning, in chunks of as much, and between two of them holds on to no memory and no file of the store, however long the program
-///   takes. Two things it reads from one view, as an iterator does: history, up to where the last key went without a trace; and the end of
+///   the watch has fallen behind: it goes on by reading what it missed from the store, in the thread of whoever asks for the next event, and
+///   then takes up what comes. It reads that, and what there was at the beginning, in chunks of as much, and between two of them holds on
+///   to no memory and no file of the store, however long the program takes. Two things it reads from one view, as an iterator does: history, up to where the last key went without a trace; and the end of
 ///   a beginning during which as much was written as there was.
 ///
 /// # How it ends
@@ -28,9 +28,10 @@ use crate::watch::{Event, WatchStream, WatchToken};
 /// - `Closed`: the store was closed, or its last handle was dropped. A watch does not keep a store open.
 /// - `Poisoned`: a sync failed; nothing is written any more until the store is opened again.
 /// - `Lagged`: it fell behind, and meanwhile a key that it had not heard of lately expired or lost its marker, so that nothing is left that
-///   would tell of it. Watch anew, or from the revision behind [`Error::floor`](crate::Error::floor) on if only what changes counts. `Compacted`: the same of
-///   a watch that was not up to date yet, where what went may have replaced what was given. Neither is said to one that has seen no revision
-///   at all, of a bucket that was empty then: it knew of no key, so of one that has come and gone without a trace it need not be told.
+///   would tell of it. Watch anew, or from the revision behind [`Error::floor`](crate::Error::floor) on if only what changes counts.
+///   `Compacted`: the same of a watch that was not up to date yet, where what went may have replaced what was given. Neither is said to one
+///   that has seen no revision at all, of a bucket that was empty then: it knew of no key, so of one that has come and gone without a
+///   trace it need not be told.
 /// - `Io`, `Corrupt`: it had to read, and could not.
 ///
 /// Dropping a watch ends it at once.

@@ -37,10 +37,18 @@ pub(super) struct CatchUp {
     told: Option<Caught>,
     /// The chunk is full, and waits for the end of a commit.
     is_overdue: bool,
-    /// Between chunks the view is changed up to here; `None` before the first one.
-    until: Option<Revision>,
-    /// How far that was from where the stretch began.
-    stretch: u64,
+    goal: Goal,
+}
+
+/// Up to where the view is changed between chunks.
+#[derive(Clone, Copy, Debug)]
+enum Goal {
+    /// To where the bucket is when reading begins.
+    Unset,
+    /// To a revision; how far that was from where the stretch began.
+    Until(Revision, u64),
+    /// As far as it goes.
+    Endless,
 }
 
 /// Where it goes on when the chunk was given.
@@ -81,8 +89,7 @@ impl CatchUp {
             purged: scan.moment().state().purged,
             told: None,
             is_overdue: false,
-            until: None,
-            stretch: 0,
+            goal: Goal::Unset,
             next: Next::Now(Box::new(scan)),
         }
     }
@@ -96,7 +103,7 @@ impl CatchUp {
 
     /// The same for who is live already: it need not come to an end.
     pub(super) fn endless(self) -> Self {
-        Self { until: Some(Revision(u64::MAX)), ..self }
+        Self { goal: Goal::Endless, ..self }
     }
 
     /// The same, without a view until somebody reads it.
@@ -151,8 +158,8 @@ impl CatchUp {
 
     /// Reads a chunk.
     fn fill(&mut self, core: &Core, mut scan: ChangeScan) {
-        if self.until.is_none() {
-            (self.until, self.stretch) = (Some(self.settled), self.settled.0.saturating_sub(scan.seen().0));
+        if matches!(self.goal, Goal::Unset) {
+            self.goal = Goal::Until(self.settled, self.settled.0.saturating_sub(scan.seen().0));
         }
         let (begun_at, mut bytes) = (scan.looked_at(), 0);
         loop {
@@ -186,16 +193,16 @@ impl CatchUp {
 
     /// Whether what follows `seen` may be read from another view.
     fn may_be_later(&mut self, core: &Core, seen: Revision) -> bool {
-        let Some(until) = self.until else { return true };
+        let Goal::Until(until, last_stretch) = self.goal else { return true };
         if seen < until {
             return true;
         }
         let next = core.settled_revision(self.bucket);
         let stretch = next.0.saturating_sub(until.0);
-        if stretch > self.stretch / 2 {
+        if stretch > last_stretch / 2 {
             return false;
         }
-        (self.until, self.stretch) = (Some(next), stretch);
+        self.goal = Goal::Until(next, stretch);
         seen < next
     }
 }

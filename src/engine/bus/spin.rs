@@ -7,7 +7,7 @@
 //! processor to whoever else wants to run, and on a machine with one processor nobody does.
 
 use crate::env::Clock;
-use crate::env::sync::{AtomicBool, Ordering};
+use crate::env::sync::{AtomicBool, Ordering, give_way, has_spare_processor};
 
 /// Nanoseconds that a reader looks by itself, at most.
 const LIMIT_MAX: u64 = 200_000;
@@ -31,8 +31,7 @@ pub(super) struct Spin {
 
 impl Spare {
     pub(super) fn new() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { is_free: AtomicBool::new(processors > 1) }
+        Self { is_free: AtomicBool::new(has_spare_processor()) }
     }
 }
 
@@ -64,7 +63,7 @@ fn look(clock: &dyn Clock, limit: u64, has_news: impl Fn() -> bool) -> bool {
             }
             std::hint::spin_loop();
         }
-        std::thread::yield_now();
+        give_way();
         let before = std::mem::replace(&mut now, clock.monotonic());
         if now <= before {
             // A clock that stands, as in a simulation.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use annals::{Event, WatchOptions};
+use annals::{Bucket, Event, WatchOptions};
 use shuttle::thread;
 
 use crate::check;
@@ -12,17 +12,22 @@ use crate::validators::Ledger;
 /// More than two lines hold.
 const WRITES: u64 = 8;
 
+/// What a watch has been given in the end, whose reader runs beside a writer; it is what it may be.
+fn read_beside_writes(bucket: &Bucket, watched: Watched) -> Watched {
+    let reader = thread::spawn(move || watched.to_end());
+    let mut ledger = Ledger::default();
+    (0..WRITES).for_each(|_| program::put(bucket, "a.1", &mut ledger));
+    program::end(bucket, &mut ledger);
+    let watched = reader.join().unwrap();
+    watched.check(&ledger);
+    watched
+}
+
 #[test]
 fn a_watch_that_falls_behind_gets_each_once_where_history_is_kept() {
     check(|| {
         let (_store, bucket) = program::store(16);
-        let watched = Watched::new(&bucket, "a", WatchOptions::new().history(true));
-        let reader = thread::spawn(move || watched.to_end());
-        let mut ledger = Ledger::default();
-        (0..WRITES).for_each(|_| program::put(&bucket, "a.1", &mut ledger));
-        program::end(&bucket, &mut ledger);
-        let watched = reader.join().unwrap();
-        watched.check(&ledger);
+        let watched = read_beside_writes(&bucket, Watched::new(&bucket, "a", WatchOptions::new().history(true)));
         assert_eq!(watched.revisions(), (1..=WRITES + 1).collect::<Vec<_>>());
     });
 }
@@ -36,12 +41,7 @@ fn a_watch_that_falls_behind_is_told_what_it_may_have_missed() {
         let (_store, bucket) = program::store(1);
         let mut watched = Watched::new(&bucket, "a", WatchOptions::new());
         watched.next();
-        let reader = thread::spawn(move || watched.to_end());
-        let mut ledger = Ledger::default();
-        (0..WRITES).for_each(|_| program::put(&bucket, "a.1", &mut ledger));
-        program::end(&bucket, &mut ledger);
-        let watched = reader.join().unwrap();
-        watched.check(&ledger);
+        let watched = read_beside_writes(&bucket, watched);
         SKIPPED.fetch_add(WRITES + 1 - watched.revisions().len() as u64, Ordering::Relaxed);
     });
     assert!(SKIPPED.load(Ordering::Relaxed) > 0, "no watch fell behind");
