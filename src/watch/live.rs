@@ -29,9 +29,7 @@ use crate::watch::{Event, WatchStream, WatchToken};
 /// - `Poisoned`: a sync failed; nothing is written any more until the store is opened again.
 /// - `Lagged`: it fell behind, and meanwhile a key that it had not heard of lately expired or lost its marker, so that nothing is left that
 ///   would tell of it. Watch anew, or from the revision behind [`Error::floor`](crate::Error::floor) on if only what changes counts.
-///   `Compacted`: the same of a watch that was not up to date yet, where what went may have replaced what was given. Neither is said to one
-///   that has seen no revision at all, of a bucket that was empty then: it knew of no key, so of one that has come and gone without a
-///   trace it need not be told.
+///   `Compacted`: the same of a watch that was not up to date yet, where what went may have replaced what was given.
 /// - `Io`, `Corrupt`: it had to read, and could not.
 ///
 /// Dropping a watch ends it at once.

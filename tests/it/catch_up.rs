@@ -448,3 +448,18 @@ fn what_a_purge_took_between_two_chunks_is_not_told_as_skipped() {
     assert_eq!(revisions(&rest[purged..]), [through.get() + 1]);
     assert_eq!(rest.len(), purged + 2, "{:?}", &rest[purged..]);
 }
+
+#[test]
+fn a_key_that_comes_and_goes_between_two_chunks_ends_a_live_watch_that_had_seen_nothing() {
+    let (_store, bucket) = store(1);
+    let mut live = bucket.watch_with(WatchOptions::new().updates_only(true)).unwrap();
+    assert_eq!(take(&mut live, 1), [Event::UpToDate]);
+    fill(&bucket, 5_000);
+    assert_eq!(revisions(&take(&mut live, 2)), [1, 2]);
+    // It has not heard of this one.
+    bucket.put("gone", "value").unwrap();
+    bucket.delete("gone").unwrap();
+    bucket.purge_deletes(ms(0)).unwrap();
+    let end = live.find_map(Result::err).unwrap();
+    assert_eq!((end.kind(), end.floor()), (ErrorKind::Lagged, Some(Revision::from(5_002))));
+}

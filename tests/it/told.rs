@@ -4,7 +4,8 @@
 use std::time::{Duration, SystemTime};
 
 use annals::{
-    Bucket, BucketConfig, Entry, ErrorKind, Event, Operation, Reason, Revision, Store, Watch, WatchOptions, WatchToken,
+    Bucket, BucketConfig, Entry, ErrorKind, Event, Operation, PutOptions, Reason, Revision, Store, Watch, WatchOptions,
+    WatchToken,
 };
 
 use crate::fixture::{ms, on_each_store, ttl};
@@ -251,6 +252,43 @@ fn a_watch_that_fell_behind_what_left_no_trace_is_told_from_where_to_go_on() {
         assert_eq!(entries(&mut unread).len(), 1_500);
         let error = bucket.watch_with(WatchOptions::new().after(before)).unwrap_err();
         assert_eq!((error.kind(), error.floor()), (ErrorKind::Compacted, Some(floor)));
+    });
+}
+
+#[test]
+fn a_watch_that_began_in_an_empty_bucket_is_told_as_well_when_a_key_came_and_went() {
+    on_each_store(|store| {
+        for (filter, expires) in [(">", false), ("gone", false), (">", true), ("gone", true)] {
+            let name = format!("{}-{expires}", if filter == ">" { "all" } else { "one" });
+            let bucket = store.bucket(BucketConfig::new(&name)).handle();
+            let mut live = updates(&bucket);
+            let mut began = bucket.watch_with(WatchOptions::new().filter(filter)).unwrap();
+            assert_eq!(drain(&mut began), [Event::UpToDate]);
+            let unread = bucket.watch_with(WatchOptions::new().filter(filter).from_revision(Revision::from(1))).unwrap();
+            let before = began.token();
+            // Too many to wait for any of them.
+            for _ in 0..1_500 {
+                bucket.put_with("gone", "value", if expires { ttl(100) } else { PutOptions::new() }).unwrap();
+                bucket.put("stays", "value").unwrap();
+            }
+            if expires {
+                store.clock().advance(ms(100));
+            } else {
+                bucket.delete("gone").unwrap();
+                bucket.purge_deletes(Duration::ZERO).unwrap();
+            }
+            for watch in [&mut live, &mut began] {
+                let error = watch.next().unwrap().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Lagged, "{name}");
+                assert!(error.floor().unwrap() >= Revision::from(2_999), "{name}");
+                assert!(watch.next().is_none());
+            }
+            // Who was told nothing can begin, and go on with a token of nothing.
+            let resumed = bucket.watch_with(WatchOptions::new().filter(filter).after(before)).unwrap();
+            for mut watch in [resumed, unread] {
+                assert!(entries(&mut watch).iter().all(|entry| entry.key().as_str() == "stays"), "{name}");
+            }
+        }
     });
 }
 

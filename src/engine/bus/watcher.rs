@@ -307,8 +307,9 @@ impl Watcher {
             Beginning::Missed => {
                 let after = self.position.max(self.wishes.after());
                 let resumption = moment.resumption(self.purged, after);
-                let scan = ChangeScan::since(moment, after, filters)?;
-                let catch_up = CatchUp::new(self.bucket, self.shaped(scan), settled).telling(resumption);
+                let since = if self.is_up_to_date { ChangeScan::going_on } else { ChangeScan::since };
+                let catch_up =
+                    CatchUp::new(self.bucket, self.shaped(since(moment, after, filters)?), settled).telling(resumption);
                 if self.is_up_to_date { catch_up.endless() } else { catch_up }
             }
         };

@@ -6,7 +6,7 @@
 //!
 //! A key that was removed while nothing was written, by expiry or `purge_deletes`, leaves no change: who knew an older value of it would
 //! keep that. So there is no scan from below such a removal, but `Compacted` (E8). From revision 0 on nothing is older, and nothing is
-//! missed.
+//! missed; except by who was told that there was nothing, and that every change would come.
 
 use super::gone::find_gone;
 use super::paused::Begun;
@@ -35,6 +35,8 @@ pub(crate) struct ChangeScan {
     /// To judge entries that are not their key's newest; made when the first one comes.
     pub(super) merge: Option<Merge>,
     pub(super) after: Revision,
+    /// Whoever reads has had everything up to `after`: no key may go without a trace.
+    pub(super) goes_on: bool,
     /// Every revision up to this one has been looked at.
     pub(super) seen: Revision,
     pub(super) missing: Missing,
@@ -69,14 +71,26 @@ pub(crate) struct Delivery {
 }
 
 impl ChangeScan {
-    /// All retained changes after `after` of the keys that `filters` ask for.
+    /// All retained changes after `after` of the keys that `filters` ask for; from revision 0 on, without a word of keys that have gone.
     ///
     /// # Errors
     /// `Compacted` if some are missing that no newer change of their keys makes up for.
     pub(crate) fn since(moment: Moment, after: Revision, filters: Filters) -> Result<Self> {
+        Self::retained(moment, after, filters, after > Revision::NONE)
+    }
+
+    /// The same for whoever has had everything up to `after`, even if that was nothing.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn going_on(moment: Moment, after: Revision, filters: Filters) -> Result<Self> {
+        Self::retained(moment, after, filters, true)
+    }
+
+    fn retained(moment: Moment, after: Revision, filters: Filters, goes_on: bool) -> Result<Self> {
         let state = moment.state();
         let from = after.max(state.floor);
-        if after > Revision::NONE && from < state.watch_floor {
+        if goes_on && from < state.watch_floor {
             return Err(Self::walk(moment, after, filters, Which::Retained).compacted(Revision::NONE));
         }
         let steps = moment.last_revision.0.saturating_sub(from.0);
@@ -89,16 +103,19 @@ impl ChangeScan {
             }
         }
         let is_listed = keys.is_some() && listed.len() <= LISTED_MAX;
-        if !is_listed && after > Revision::NONE {
+        if !is_listed && goes_on {
             gone = find_gone(&moment, from, &filters)?;
         }
-        if let Some(gone) = gone.filter(|_| after > Revision::NONE) {
+        if let Some(gone) = gone.filter(|_| goes_on) {
             return Err(Self::walk(moment, after, filters, Which::Retained).compacted(gone));
         }
-        if !is_listed {
-            return Ok(Self::walk(moment, after, filters, Which::Retained));
-        }
-        Ok(Self { missing, ..Self::list(moment, after, filters, Which::Retained, listed) })
+        let scan = match is_listed {
+            true => Self { missing, ..Self::list(moment, after, filters, Which::Retained, listed) },
+            false => Self::walk(moment, after, filters, Which::Retained),
+        };
+        // From the beginning on, nobody was told of an older value of anything.
+        let spared = if goes_on { Revision::NONE } else { Revision(u64::MAX) };
+        Ok(Self { goes_on, spared, ..scan })
     }
 
     /// The newest entry of each key that `filters` ask for, markers included, in the order of revisions.
@@ -145,10 +162,9 @@ impl ChangeScan {
 
     fn new(moment: Moment, after: Revision, filters: Filters, which: Which, source: Source) -> Self {
         let seen = after.max(moment.state.floor);
-        // From the beginning on, nobody was told of an older value of anything.
-        let spared = if after > Revision::NONE { Revision::NONE } else { Revision(u64::MAX) };
-        let (values, merge, missing, begun, looked_at) = (true, None, None, None, 0);
-        Self { moment, filters, which, values, source, merge, after, seen, missing, begun, spared, looked_at }
+        let (values, merge, missing, begun, goes_on, looked_at) = (true, None, None, None, false, 0);
+        let spared = Revision(u64::MAX);
+        Self { moment, filters, which, values, source, merge, after, goes_on, seen, missing, begun, spared, looked_at }
     }
 
     /// The same without values: entries tell their lengths.

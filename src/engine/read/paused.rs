@@ -44,6 +44,7 @@ pub(crate) struct Paused {
     which: Which,
     values: bool,
     after: Revision,
+    goes_on: bool,
     seen: Revision,
     missing: Missing,
     /// What is left of a list.
@@ -54,18 +55,18 @@ impl ChangeScan {
     /// Whether nothing would be lost by a pause.
     pub(crate) fn may_pause(&self) -> bool {
         let floor = self.begun.as_ref().map_or(self.moment.state.watch_floor, |begun| begun.state.watch_floor);
-        self.which == Which::Newest || self.after > Revision::NONE || self.seen >= floor
+        self.which == Which::Newest || self.goes_on || self.seen >= floor
     }
 
     /// Lets go of everything. At the beginning of the scan, everything up to `settled` was there.
     pub(crate) fn pause(self, settled: Revision) -> Paused {
-        let Self { moment, filters, which, values, source, after, seen, missing, begun, .. } = self;
+        let Self { moment, filters, which, values, source, after, goes_on, seen, missing, begun, .. } = self;
         let begun = begun.unwrap_or(Begun { state: moment.state, now: moment.now, settled });
         let list = match source {
             Source::List(list) => Some(list),
             Source::Walk(_) => None,
         };
-        Paused { begun, filters, which, values, after, seen, missing, list }
+        Paused { begun, filters, which, values, after, goes_on, seen, missing, list }
     }
 }
 
@@ -80,7 +81,7 @@ impl Paused {
     /// # Errors
     /// `Compacted` if something has gone that may have replaced what was delivered.
     pub(crate) fn resume(self, moment: Moment) -> Result<ChangeScan> {
-        let Self { begun, filters, which, values, after, seen, missing, list } = self;
+        let Self { begun, filters, which, values, after, goes_on, seen, missing, list } = self;
         let moment = Moment { now: begun.now, ..moment };
         let (state, then) = (&moment.state, &begun.state);
         // What a purge of the whole bucket took is not missing any more.
@@ -96,7 +97,7 @@ impl Paused {
         let spared = match which {
             Which::Newest => had_all,
             // What is met now, and is not above the floor, had gone by then: by age, which is judged as it was.
-            Which::Retained if after == Revision::NONE && ages_as_then => Revision(u64::MAX),
+            Which::Retained if !goes_on && ages_as_then => Revision(u64::MAX),
             Which::Retained => Revision::NONE,
         };
         let source = match list {
@@ -104,6 +105,6 @@ impl Paused {
             None => Source::Walk(moment.view.changes(state.id, moment.visible, seen)),
         };
         let (merge, looked_at, begun) = (None, 0, Some(begun));
-        Ok(ChangeScan { moment, filters, which, values, source, merge, after, seen, missing, begun, spared, looked_at })
+        Ok(ChangeScan { moment, filters, which, values, source, merge, after, goes_on, seen, missing, begun, spared, looked_at })
     }
 }
