@@ -284,8 +284,8 @@ struct Walk<'a> {
     /// Told as skipped, since the last entry.
     skipped: Vec<(u64, u64)>,
     has_begun: bool,
-    /// A purge from before it began, which is not told, as what is missing at the beginning says.
-    silent_purge: u64,
+    /// A purge from before it began, which is not told, as what is missing at the beginning says: what was missing, and the purge.
+    silent_purge: (u64, u64),
     /// Purges in the ledger that need not be told any more.
     purges: usize,
     /// The batch of the last entry, and whether something stands behind that.
@@ -308,7 +308,7 @@ impl<'a> Walk<'a> {
             bound: (0, 0),
             skipped: Vec::new(),
             has_begun: false,
-            silent_purge: 0,
+            silent_purge: (0, 0),
             purges: known.map_or(0, |known| known + 1),
             batch: 0,
             is_marked: true,
@@ -372,7 +372,13 @@ impl<'a> Walk<'a> {
             Phase::Updates | Phase::Live => NEVER,
         };
         assert!(replaced > self.began, "revision {revision} was not there any more when it began, at {}", self.began);
-        assert!(self.silent_purge < revision, "revision {revision} is given, and not what was purged with it");
+        let (missed, through) = self.silent_purge;
+        assert!(
+            through < revision,
+            "revision {revision} is given, and not {missed}, as if it had been purged through {through}: {:?}, with the bucket at {:?}",
+            self.ledger.find(missed),
+            self.bound
+        );
         (self.batch, self.is_marked, self.has_begun) = (record.batch, false, true);
         (self.at, self.position, self.created) = (self.at + 1, revision, created);
         self.skipped.retain(|(_, to)| *to > revision);
@@ -412,12 +418,14 @@ impl<'a> Walk<'a> {
         let is_gone = || gone <= last || record.is_expiry() && is_late;
         // An entry whose time is over goes silently if it is not its key's newest.
         let is_trimmed = trimmed.min(doubtful) <= last || is_late && superseded <= last;
-        let is_excused = match self.phase {
-            Phase::State => superseded <= last || is_gone() || self.is_purged(revision),
-            Phase::History => is_trimmed || is_gone() || self.is_purged(revision),
+        let is_out = match self.phase {
+            Phase::State => superseded <= last || is_gone(),
+            Phase::History => is_trimmed || is_gone(),
             Phase::Resumed | Phase::Updates | Phase::Live => is_trimmed,
         };
-        let is_excused = is_excused || self.is_over(record);
+        // A purge is supposed only where nothing else can have been the reason.
+        let is_begun_after = matches!(self.phase, Phase::State | Phase::History);
+        let is_excused = is_out || self.is_over(record) || is_begun_after && self.is_purged(revision);
         assert!(is_excused, "complete: lost in {:?}: {record:?}, with the bucket at {last}", self.phase);
         if self.phase == Phase::Live || self.phase == Phase::Updates {
             let is_told = self.skipped.iter().any(|(from, to)| (*from..=*to).contains(&revision));
@@ -440,7 +448,9 @@ impl<'a> Walk<'a> {
     /// Whether a purge from before the beginning took it: then it took everything up to there, and nothing of that has been given.
     fn is_purged(&mut self, revision: u64) -> bool {
         let purge = self.ledger.purges.iter().find(|through| **through >= revision && **through <= self.bound.0);
-        self.silent_purge = self.silent_purge.max(purge.copied().unwrap_or(0));
+        if let Some(through) = purge.filter(|through| **through > self.silent_purge.1) {
+            self.silent_purge = (revision, *through);
+        }
         purge.is_some() && !self.has_begun
     }
 
