@@ -76,15 +76,13 @@ struct Versions {
 pub(crate) struct Revisions {
     /// Stored before its commit is visible: no reader has seen a higher one.
     pub(crate) published: AtomicU64,
-    /// Stored after its commit was made visible: everything up to it can be read.
-    pub(crate) settled: AtomicU64,
     /// Stored after its commit was told to watchers: everything up to it waits for whom it concerns.
     pub(crate) told: AtomicU64,
 }
 
 impl Revisions {
     pub(crate) const fn new(last: Revision) -> Self {
-        Self { published: AtomicU64::new(last.0), settled: AtomicU64::new(last.0), told: AtomicU64::new(last.0) }
+        Self { published: AtomicU64::new(last.0), told: AtomicU64::new(last.0) }
     }
 }
 
@@ -178,11 +176,6 @@ impl Buckets {
     /// The bucket's newest published revision.
     pub(crate) fn last_revision(&self, id: BucketId) -> Revision {
         Revision(self.versions.get(&id).map_or(0, |versions| versions.revisions.published.load(Ordering::Acquire)))
-    }
-
-    /// The newest revision up to which the bucket can be read.
-    pub(crate) fn settled_revision(&self, id: BucketId) -> Revision {
-        Revision(self.versions.get(&id).map_or(0, |versions| versions.revisions.settled.load(Ordering::Acquire)))
     }
 
     /// The newest revision up to which watchers of the bucket were told.

@@ -170,9 +170,9 @@ impl Core {
         view
     }
 
-    /// Up to here the bucket can be read by whoever looks after this. Call it before a moment is taken.
-    pub(super) fn settled_revision(&self, id: BucketId) -> Revision {
-        self.view.load().buckets.settled_revision(id)
+    /// The bucket's last revision, or one that it will have soon.
+    pub(super) fn last_revision(&self, id: BucketId) -> Revision {
+        self.view.load().buckets.last_revision(id)
     }
 
     /// Up to here watchers of the bucket were told. Call it before a line is looked at.

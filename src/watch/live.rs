@@ -19,8 +19,8 @@ use crate::watch::{Event, WatchStream, WatchToken};
 ///   of keys and values (or one event that is larger) wait for one, and as much again is on its way to the program. When that is exceeded
 ///   the watch has fallen behind: it goes on by reading what it missed from the store, in the thread of whoever asks for the next event, and
 ///   then takes up what comes. It reads that, and what there was at the beginning, in chunks of as much, and between two of them holds on
-///   to no memory and no file of the store, however long the program takes. Two things it reads from one view, as an iterator does: history, up to where the last key went without a trace; and the end of
-///   a beginning during which as much was written as there was.
+///   to no memory and no file of the store, however long the program takes. Two things it reads from one view, as an iterator does:
+///   history, up to where the last key went without a trace; and the end of a beginning during which as much was written as there was.
 ///
 /// # How it ends
 /// With an error, after everything that was committed before and waits for the watch in memory; then with `None`, for ever.

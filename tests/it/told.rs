@@ -314,6 +314,55 @@ fn a_token_that_was_good_when_the_watch_was_made_may_be_too_old_when_it_is_read(
 }
 
 #[test]
+fn a_token_of_nothing_is_never_too_old() {
+    on_each_store(|store| {
+        let bucket = store.depth(1).handle();
+        let token = updates(&bucket).token();
+        bucket.put("gone", "value").unwrap();
+        bucket.put("stays", "value").unwrap();
+        let mut before = bucket.watch_with(WatchOptions::new().after(token)).unwrap();
+        bucket.delete("gone").unwrap();
+        bucket.purge_deletes(Duration::ZERO).unwrap();
+        let mut after = bucket.watch_with(WatchOptions::new().after(token)).unwrap();
+        for watch in [&mut before, &mut after] {
+            assert_eq!(shown(&drain(watch)), "Put stays 2, marker");
+        }
+    });
+}
+
+#[test]
+fn behind_the_floor_of_a_refusal_nothing_is_refused() {
+    for between_chunks in [false, true] {
+        on_each_store(|store| {
+            let bucket = store.depth(1).handle();
+            bucket.put("a", "value").unwrap();
+            let token = updates(&bucket).token();
+            for number in 0..1_500 {
+                bucket.put(format!("k{number}"), "value").unwrap();
+            }
+            let mut watch = bucket.watch_with(WatchOptions::new().after(token)).unwrap();
+            assert!(watch.try_next().unwrap().is_some());
+            bucket.put("x", "value").unwrap();
+            bucket.delete("x").unwrap();
+            bucket.purge_deletes(Duration::ZERO).unwrap();
+            // Gone above that, and not merged yet.
+            bucket.put_with("brief", "value", ttl(100)).unwrap();
+            bucket.put("stays", "value").unwrap();
+            store.clock().advance(ms(100));
+            let error = if between_chunks {
+                watch.find_map(Result::err).unwrap()
+            } else {
+                bucket.watch_with(WatchOptions::new().after(token)).unwrap_err()
+            };
+            let floor = error.floor().unwrap();
+            assert_eq!((error.kind(), floor), (ErrorKind::Compacted, Revision::from(1504)));
+            let options = WatchOptions::new().from_revision(Revision::from(floor.get() + 1));
+            assert_eq!(shown(&drain(&mut bucket.watch_with(options).unwrap())), "Put stays 1505, marker");
+        });
+    }
+}
+
+#[test]
 fn from_a_revision_at_or_below_a_purge_of_the_whole_bucket_it_is_told_first() {
     on_each_store(|store| {
         let bucket = store.depth(3).handle();

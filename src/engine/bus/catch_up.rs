@@ -2,8 +2,7 @@
 //! no file for longer than the store takes to read a chunk.
 //!
 //! A chunk holds as much as a line may. What it holds is in memory, by itself; the view is let go of when the chunk is full, and taken anew when
-//! somebody has taken all of it. No chunk ends inside a commit (E12): one that is larger than a chunk is read entry by entry, and the view
-//! kept for so long.
+//! somebody has taken all of it. No chunk ends inside a commit (E12): what follows of one is read entry by entry, and the view kept for so long.
 //!
 //! It is over when a view has been read to its end: then everything up to there was given, or something newer. Where writers are as fast as the
 //! reader, that may never be. So a watch that is still to be told that it is up to date first reads up to the moment at which it began; then
@@ -28,14 +27,14 @@ pub(super) struct CatchUp {
     bucket: BucketId,
     chunk: VecDeque<Delivery>,
     next: Next,
-    /// The view that was read last shows everything up to here, and so does every later one.
-    settled: Revision,
+    /// The bucket's last revision in the view that was read last: that shows everything up to there.
+    last: Revision,
     /// The newest commit that it shows.
     through: CommitNumber,
     /// The last purge of the whole bucket that was told, or need not be.
     purged: CommitNumber,
     told: Option<Caught>,
-    /// The chunk is full, and waits for the end of a commit.
+    /// The chunk was full, and waits for the end of a commit.
     is_overdue: bool,
     goal: Goal,
 }
@@ -72,19 +71,19 @@ pub(super) enum Caught {
     },
     /// Everything up to a revision was given, which includes all up to a commit; what is missing behind the last entry.
     End {
-        settled: Revision,
+        last: Revision,
         through: CommitNumber,
         missing: Missing,
     },
 }
 
 impl CatchUp {
-    /// Reads what `scan` of a moment gives; everything up to `settled` is visible then.
-    pub(super) fn new(bucket: BucketId, scan: ChangeScan, settled: Revision) -> Self {
+    /// Reads what `scan` gives.
+    pub(super) fn new(bucket: BucketId, scan: ChangeScan) -> Self {
         Self {
             bucket,
             chunk: VecDeque::new(),
-            settled,
+            last: scan.moment().last_revision(),
             through: scan.moment().visible(),
             purged: scan.moment().state().purged,
             told: None,
@@ -109,7 +108,7 @@ impl CatchUp {
     /// The same, without a view until somebody reads it.
     pub(super) fn paused(mut self) -> Self {
         if let Next::Now(scan) = self.next {
-            self.next = if scan.may_pause() { Next::Later(Box::new(scan.pause(self.settled))) } else { Next::Now(scan) };
+            self.next = if scan.may_pause() { Next::Later(Box::new(scan.pause())) } else { Next::Now(scan) };
         }
         self
     }
@@ -137,17 +136,15 @@ impl CatchUp {
                 Next::Later(paused) => self.go_on(core, *paused)?,
                 Next::Now(scan) => self.fill(core, *scan),
                 Next::Fail(error) => return Err(error),
-                Next::End(missing) => return Ok(Caught::End { settled: self.settled, through: self.through, missing }),
+                Next::End(missing) => return Ok(Caught::End { last: self.last, through: self.through, missing }),
             }
         }
     }
 
     /// Takes a new view.
     fn go_on(&mut self, core: &Core, paused: Paused) -> Result<()> {
-        // Taken first: everything up to it is visible in the moment.
-        self.settled = core.settled_revision(self.bucket);
         let moment: Moment = core.moment(self.bucket)?;
-        self.through = moment.visible();
+        (self.last, self.through) = (moment.last_revision(), moment.visible());
         let commit = moment.state().purged;
         let Resumption { purged, .. } = moment.resumption(self.purged, paused.seen());
         self.told = purged.map(|through| Caught::Purged { commit, through });
@@ -159,17 +156,17 @@ impl CatchUp {
     /// Reads a chunk.
     fn fill(&mut self, core: &Core, mut scan: ChangeScan) {
         if matches!(self.goal, Goal::Unset) {
-            self.goal = Goal::Until(self.settled, self.settled.0.saturating_sub(scan.seen().0));
+            self.goal = Goal::Until(self.last, self.last.0.saturating_sub(scan.seen().0));
         }
         let (begun_at, mut bytes) = (scan.looked_at(), 0);
         loop {
             let delivery = match scan.next() {
                 Ok(Some(delivery)) => delivery,
-                Ok(None) => return self.next = Next::End(scan.take_missing()),
-                Err(error) => return self.next = Next::Fail(error),
+                Ok(None) => return self.let_go(Next::End(scan.take_missing())),
+                Err(error) => return self.let_go(Next::Fail(error)),
             };
             bytes += delivery.entry.key().len() + delivery.entry.value().len();
-            let continues = delivery.continues;
+            let unfinished = delivery.unfinished;
             self.chunk.push_back(delivery);
             self.is_overdue |= self.chunk.len() >= core.settings.chunk_entries.min(EVENTS_MAX)
                 || bytes >= BYTES_MAX
@@ -177,18 +174,23 @@ impl CatchUp {
             if !self.is_overdue {
                 continue;
             }
-            if continues {
-                return self.next = Next::Now(Box::new(scan));
-            }
-            self.is_overdue = false;
-            return self.next = if scan.may_pause() && self.may_be_later(core, scan.seen()) {
-                // The first one is given at once.
-                self.chunk.iter_mut().skip(1).for_each(|delivery| delivery.entry.detach());
-                Next::Later(Box::new(scan.pause(self.settled)))
-            } else {
-                Next::Now(Box::new(scan))
+            let ends = match unfinished.map_or(Ok(true), |commit| scan.ends(commit)) {
+                Ok(ends) => ends,
+                Err(error) => return self.let_go(Next::Fail(error)),
             };
+            self.is_overdue = !ends;
+            if ends && scan.may_pause() && self.may_be_later(core, scan.seen()) {
+                return self.let_go(Next::Later(Box::new(scan.pause())));
+            }
+            return self.next = Next::Now(Box::new(scan));
         }
+    }
+
+    /// What comes next needs no view, so what waits must not hold on to it. The first entry is given at once, unless a word comes before it.
+    fn let_go(&mut self, next: Next) {
+        let at_once = self.chunk.front().is_some_and(|first| first.missing.is_none());
+        self.chunk.iter_mut().skip(usize::from(at_once)).for_each(|delivery| delivery.entry.detach());
+        self.next = next;
     }
 
     /// Whether what follows `seen` may be read from another view.
@@ -197,7 +199,7 @@ impl CatchUp {
         if seen < until {
             return true;
         }
-        let next = core.settled_revision(self.bucket);
+        let next = core.last_revision(self.bucket);
         let stretch = next.0.saturating_sub(until.0);
         if stretch > last_stretch / 2 {
             return false;

@@ -234,19 +234,24 @@ impl Line {
 
     /// Has `waker` woken once there is something; answers whether there is already.
     pub(super) fn wait_with(&self, waker: &Waker, is_over: impl Fn() -> bool) -> bool {
-        let mut state = self.state.lock();
-        if state.has_news() || is_over() {
-            return true;
+        // Cloned and dropped without the lock: a waker is the program's.
+        let mut new = None;
+        loop {
+            let mut state = self.state.lock();
+            if state.has_news() || is_over() {
+                return true;
+            }
+            let is_known = state.waker.as_ref().is_some_and(|known| known.will_wake(waker));
+            if is_known || new.is_some() {
+                state.is_parked = true;
+                let old = if is_known { None } else { std::mem::replace(&mut state.waker, new.take()) };
+                drop(state);
+                drop(old);
+                return false;
+            }
+            drop(state);
+            new = Some(waker.clone());
         }
-        state.is_parked = true;
-        let old = match &mut state.waker {
-            Some(old) if old.will_wake(waker) => None,
-            old => old.replace(waker.clone()),
-        };
-        drop(state);
-        // Dropped without the lock: a waker is the program's.
-        drop(old);
-        false
     }
 }
 

@@ -23,9 +23,9 @@
 //!
 //! A leader serves [`INLINE_MAX`] watchers of a group itself; a group that concerns more goes to the [`dispatch`]er, and so does every group
 //! behind it while that holds anything. A leader alone makes it hold something, and it says that it holds nothing only when all is in the
-//! lines; so a leader that finds it empty may go on by itself without changing any watcher's order. Two numbers of a bucket tell how far it
-//! is: `settled`, what can be read, stored before anybody is told; and `told`, what is in the lines too, stored by whoever put it there.
-//! A watcher rests at what was `told` before it found its line empty.
+//! lines; so a leader that finds it empty may go on by itself without changing any watcher's order. A number of each bucket, `told`, says
+//! up to where all is in the lines, stored by whoever put it there: a watcher rests at what was `told` before it found its line empty. What
+//! it has read from a view is the last revision of that.
 //!
 //! The dispatcher may hold what is older than a watcher; that drops it, as it does what its line says of what it has read.
 //!

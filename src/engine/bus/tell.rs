@@ -35,9 +35,6 @@ impl Core {
     /// Tells the entries of a group, from commit `first` on.
     pub(in crate::engine) fn tell_entries(&self, leader: &Leader, members: &[&Request], first: CommitNumber, now: u64) {
         let group = Group { leader, members, first, now };
-        for (revisions, revision) in group.marks() {
-            revisions.settled.store(revision.0, Ordering::Release);
-        }
         if self.is_told(group) {
             // Last, so that whoever finds a revision here has been told of it.
             for (revisions, revision) in group.marks() {

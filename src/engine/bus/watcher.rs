@@ -173,29 +173,33 @@ impl Watcher {
             // Whoever knows nothing can always begin: it need not be tried before.
             Start::After(Revision::NONE) => self.stage = Stage::Begin(Beginning::Missed),
             Start::Updates => {
-                let (settled, moment) = self.present()?;
-                // A purge that is known already is not told: so nothing that it took may be given, though it was committed since.
-                self.position = settled.max(moment.state().floor);
+                let moment = self.core.moment(self.bucket)?;
+                self.position = moment.last_revision();
                 self.purged = moment.state().purged;
                 self.stage = Stage::Live;
                 self.is_up_to_date = true;
                 self.owed.push_back(Notice::UpToDate);
             }
             Start::After(after) => {
-                let (settled, moment) = self.present()?;
+                let moment = self.core.moment(self.bucket)?;
                 // What is not there yet has not been seen, though it is not wanted.
-                self.position = after.min(settled);
+                self.position = after.min(moment.last_revision());
                 if after > moment.state().floor {
                     self.purged = moment.state().purged;
                 }
                 let resumption = moment.resumption(self.purged, after);
-                self.stage = self.resume(settled, moment, after, resumption)?;
+                self.stage = self.resume(moment, after, resumption)?;
             }
             Start::Resumed(before) => {
                 (self.purged, self.position) = (before.purged, before.revision);
-                let (settled, moment) = self.present()?;
+                let moment = self.core.moment(self.bucket)?;
                 let resumption = moment.resume(&before)?;
-                self.stage = self.resume(settled, moment, before.revision, resumption)?;
+                // Whoever has seen nothing can begin when it is read, too.
+                self.stage = if before.revision == Revision::NONE {
+                    Stage::Begin(Beginning::Missed)
+                } else {
+                    self.resume(moment, before.revision, resumption)?
+                };
             }
         }
         self.given = (self.purged, self.position);
@@ -203,16 +207,10 @@ impl Watcher {
     }
 
     /// Begins to go on: finds out whether it can, and pins nothing until somebody asks for more.
-    fn resume(&self, settled: Revision, moment: Moment, after: Revision, resumption: Resumption) -> Result<Stage> {
+    fn resume(&self, moment: Moment, after: Revision, resumption: Resumption) -> Result<Stage> {
         // What has expired since is in no floor yet.
         let scan = self.shaped(ChangeScan::since(moment, after, self.wishes.filters.clone())?);
-        Ok(Stage::Reading(Box::new(CatchUp::new(self.bucket, scan, settled).telling(resumption).paused())))
-    }
-
-    /// The bucket as it is, and a revision up to which that shows everything.
-    fn present(&self) -> Result<(Revision, Moment)> {
-        let settled = self.core.settled_revision(self.bucket);
-        Ok((settled, self.core.moment(self.bucket)?))
+        Ok(Stage::Reading(Box::new(CatchUp::new(self.bucket, scan).telling(resumption).paused())))
     }
 
     fn shaped(&self, scan: ChangeScan) -> ChangeScan {
@@ -296,20 +294,19 @@ impl Watcher {
         if let Some(id) = self.id {
             self.core.bus.rejoin(id);
         }
-        let (settled, moment) = self.present()?;
+        let moment = self.core.moment(self.bucket)?;
         let filters = self.wishes.filters.clone();
         let catch_up = match beginning {
-            Beginning::State => CatchUp::new(self.bucket, self.shaped(ChangeScan::initial(moment, filters)?), settled),
+            Beginning::State => CatchUp::new(self.bucket, self.shaped(ChangeScan::initial(moment, filters)?)),
             Beginning::History => {
                 let scan = ChangeScan::since(moment, Revision::NONE, filters)?;
-                CatchUp::new(self.bucket, self.shaped(scan), settled)
+                CatchUp::new(self.bucket, self.shaped(scan))
             }
             Beginning::Missed => {
                 let after = self.position.max(self.wishes.after());
                 let resumption = moment.resumption(self.purged, after);
                 let since = if self.is_up_to_date { ChangeScan::going_on } else { ChangeScan::since };
-                let catch_up =
-                    CatchUp::new(self.bucket, self.shaped(since(moment, after, filters)?), settled).telling(resumption);
+                let catch_up = CatchUp::new(self.bucket, self.shaped(since(moment, after, filters)?)).telling(resumption);
                 if self.is_up_to_date { catch_up.endless() } else { catch_up }
             }
         };
@@ -329,11 +326,10 @@ impl Watcher {
                 self.owe(delivery.entry);
             }
             Caught::Purged { commit, through } => self.hear_purge(commit, through),
-            Caught::End { settled, through, missing } => {
+            Caught::End { last, through, missing } => {
                 self.through = through;
-                self.position = self.position.max(settled);
-                let missing = missing.map(|(from, to)| (from, to.min(self.position)));
-                self.skip(missing.filter(|(from, to)| from <= to));
+                self.position = self.position.max(last);
+                self.skip(missing);
                 self.go_live();
             }
         }

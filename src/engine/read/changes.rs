@@ -11,7 +11,7 @@
 use super::gone::find_gone;
 use super::paused::Begun;
 use super::verdict::{Listed, Verdict, Which, list_key, verdict};
-use super::{Moment, Scan, Wanted, stored_key};
+use super::{Moment, Reader, Scan, Wanted, stored_key};
 use crate::entry::{Entry, Meta};
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{Change, Changes, Merge};
@@ -46,6 +46,10 @@ pub(crate) struct ChangeScan {
     pub(super) spared: Revision,
     /// How many entries were looked at.
     pub(super) looked_at: usize,
+    /// The walk is at an entry that was not looked at yet.
+    pub(super) is_ahead: bool,
+    /// Store time as of which it is judged what counts; a later moment may be read by then.
+    pub(super) as_of: u64,
 }
 
 /// First and last of the revisions that are not delivered and may have been of a wanted key.
@@ -66,8 +70,8 @@ pub(crate) struct Delivery {
     pub(crate) entry: Entry,
     /// What is missing since the delivery before.
     pub(crate) missing: Missing,
-    /// More of the same commit may follow.
-    pub(crate) continues: bool,
+    /// When its commit was made, if more of that may follow.
+    pub(crate) unfinished: Option<u64>,
 }
 
 impl ChangeScan {
@@ -91,23 +95,26 @@ impl ChangeScan {
         let state = moment.state();
         let from = after.max(state.floor);
         if goes_on && from < state.watch_floor {
-            return Err(Self::walk(moment, after, filters, Which::Retained).compacted(Revision::NONE));
+            return Err(refuse(&moment, after, Revision::NONE));
         }
         let steps = moment.last_revision.0.saturating_sub(from.0);
         let keys = filters.exact().filter(|keys| keys.len() as u64 <= (steps / STEPS_PER_LOOKUP).max(1));
-        let (mut listed, mut missing, mut gone) = (Vec::new(), None, None);
+        let (mut listed, mut bytes, mut missing, mut gone) = (Vec::new(), 0, None, None);
+        let mut is_listed = keys.is_some();
         for key in keys.iter().flatten() {
+            let before = listed.len();
             gone = gone.max(list_key(&moment.reader(), key.as_bytes(), from, &mut listed, &mut missing)?);
-            if listed.len() > LISTED_MAX {
+            bytes += (listed.len() - before) * key.len();
+            if listed.len() > LISTED_MAX || bytes > LISTED_BYTES_MAX {
+                is_listed = false;
                 break;
             }
         }
-        let is_listed = keys.is_some() && listed.len() <= LISTED_MAX;
         if !is_listed && goes_on {
             gone = find_gone(&moment, from, &filters)?;
         }
         if let Some(gone) = gone.filter(|_| goes_on) {
-            return Err(Self::walk(moment, after, filters, Which::Retained).compacted(gone));
+            return Err(refuse(&moment, after, gone));
         }
         let scan = match is_listed {
             true => Self { missing, ..Self::list(moment, after, filters, Which::Retained, listed) },
@@ -162,9 +169,26 @@ impl ChangeScan {
 
     fn new(moment: Moment, after: Revision, filters: Filters, which: Which, source: Source) -> Self {
         let seen = after.max(moment.state.floor);
-        let (values, merge, missing, begun, goes_on, looked_at) = (true, None, None, None, false, 0);
-        let spared = Revision(u64::MAX);
-        Self { moment, filters, which, values, source, merge, after, goes_on, seen, missing, begun, spared, looked_at }
+        let (merge, missing, begun) = (None, None, None);
+        let (values, goes_on, looked_at, is_ahead) = (true, false, 0, false);
+        let (as_of, spared) = (moment.now, Revision(u64::MAX));
+        Self {
+            moment,
+            filters,
+            which,
+            values,
+            source,
+            merge,
+            after,
+            goes_on,
+            seen,
+            missing,
+            begun,
+            spared,
+            looked_at,
+            is_ahead,
+            as_of,
+        }
     }
 
     /// The same without values: entries tell their lengths.
@@ -204,13 +228,14 @@ impl ChangeScan {
                 Some(listed) => {
                     self.looked_at += 1;
                     if let Some(entry) = self.look_up(&listed)? {
-                        return Ok(Some(Delivery { entry, missing: self.missing.take(), continues: listed.continues }));
+                        let unfinished = listed.continues.then_some(listed.created);
+                        return Ok(Some(Delivery { entry, missing: self.missing.take(), unfinished }));
                     }
                 }
                 None => match &self.begun {
                     // What came since the list was made is in none.
                     Some(begun) => {
-                        let seen = self.seen.max(begun.settled);
+                        let seen = self.seen.max(begun.last);
                         self.source = Source::Walk(self.moment.view.changes(self.moment.state.id, self.moment.visible, seen));
                         self.seen = seen;
                     }
@@ -221,19 +246,35 @@ impl ChangeScan {
                 },
             }
         }
-        let delivery = self.step()?;
-        if delivery.is_none() {
-            // What lies behind the last entry is gone, and the floors have told whether that matters.
-            let last = self.moment.last_revision.max(self.seen);
-            miss(&mut self.missing, self.seen, last);
-            self.seen = last;
+        self.step()
+    }
+
+    /// Whether nothing follows of the commit of the last delivery, which was made at that time. (Commits that share a time are taken for one.)
+    pub(crate) fn ends(&mut self, commit: u64) -> Result<bool> {
+        if let Source::List(list) = &self.source {
+            return Ok(list.as_slice().first().is_none_or(|next| next.created != commit));
         }
-        Ok(delivery)
+        while self.advance()? {
+            let Source::Walk(changes) = &self.source else { break };
+            let Some(meta) = changes.entry().map(|change| *change.meta()) else { break };
+            if meta.created != commit {
+                self.is_ahead = true;
+                break;
+            }
+            if self.look()? == Some(Verdict::Counts) {
+                self.is_ahead = true;
+                return Ok(false);
+            }
+            if !meta.flags.continues() {
+                break;
+            }
+        }
+        Ok(true)
     }
 
     /// An entry of the list, unless it has gone since that was made.
     fn look_up(&mut self, listed: &Listed) -> Result<Option<Entry>> {
-        let reader = self.moment.reader();
+        let reader = Reader { now: self.as_of, ..self.moment.reader() };
         let found = match self.which {
             Which::Newest => reader.entry(&listed.key)?,
             Which::Retained => reader.entry_at(&listed.key, listed.revision)?,
@@ -249,7 +290,7 @@ impl ChangeScan {
         }
         let newest = reader.meta(&listed.key)?.map_or(Revision::NONE, |meta| meta.revision);
         if newest < listed.revision && listed.revision > self.spared.max(self.moment.state.floor) {
-            return Err(self.compacted(listed.revision));
+            return Err(refuse(&self.moment, self.after, listed.revision));
         }
         // What a purge of the whole bucket took is told by that.
         if listed.revision > self.moment.state.floor {
@@ -260,53 +301,50 @@ impl ChangeScan {
 
     /// To the next entry of a walk that counts.
     fn step(&mut self) -> Result<Option<Delivery>> {
-        let Self { moment, filters, source: Source::Walk(changes), merge, .. } = self else { return Ok(None) };
-        let reader = moment.reader();
-        while changes.advance()? {
-            let Some(change) = changes.entry() else { break };
-            let meta = *change.meta();
-            self.looked_at += 1;
-            miss(&mut self.missing, self.seen, Revision(meta.revision.0.saturating_sub(1)));
-            self.seen = meta.revision;
-            if !filters.matches(change.key()) {
-                continue;
-            }
-            match verdict(&reader, merge, &change, changes.is_newest(), self.which)? {
-                Verdict::Counts => {
-                    let entry = entry_of(&change, self.values)?;
-                    let continues = meta.flags.continues();
-                    return Ok(Some(Delivery { entry, missing: self.missing.take(), continues }));
-                }
-                Verdict::Gone if meta.revision > self.spared => return Err(self.compacted(meta.revision)),
-                Verdict::Superseded | Verdict::Gone => {
-                    miss(&mut self.missing, Revision(meta.revision.0.saturating_sub(1)), meta.revision);
-                }
+        while self.advance()? {
+            if self.look()? == Some(Verdict::Counts)
+                && let Source::Walk(changes) = &self.source
+                && let Some(change) = changes.entry()
+            {
+                let (entry, meta) = (entry_of(&change, self.values)?, change.meta());
+                let unfinished = meta.flags.continues().then_some(meta.created);
+                return Ok(Some(Delivery { entry, missing: self.missing.take(), unfinished }));
             }
         }
+        // What lies behind the last entry is gone, and the floors have told whether that matters.
+        let last = self.moment.last_revision.max(self.seen);
+        miss(&mut self.missing, self.seen, last);
+        self.seen = last;
         Ok(None)
     }
 
-    /// The end of a walk that is not complete because of `first`, or of what the bucket's floor names: from where on nothing is missing.
-    #[cold]
-    fn compacted(&mut self, first: Revision) -> Error {
-        match self.highest_gone() {
-            Ok(highest) => compacted(self.after, highest.max(first).max(self.moment.state.watch_floor)),
-            Err(error) => error,
-        }
+    /// To the next entry of a walk; answers whether there is one.
+    fn advance(&mut self) -> Result<bool> {
+        let Source::Walk(changes) = &mut self.source else { return Ok(false) };
+        Ok(std::mem::take(&mut self.is_ahead) || changes.advance()?)
     }
 
-    /// Of what is left of the walk, whatever was asked for.
-    fn highest_gone(&mut self) -> Result<Revision> {
-        let Self { moment, source: Source::Walk(changes), merge, .. } = self else { return Ok(Revision::NONE) };
-        let reader = moment.reader();
-        let mut highest = Revision::NONE;
-        while changes.advance()? {
-            let Some(change) = changes.entry() else { break };
-            if verdict(&reader, merge, &change, None, Which::Newest)? == Verdict::Gone {
-                highest = change.meta().revision;
+    /// What is to be said of the entry at which a walk is, if it is asked for. Looking twice does no harm.
+    fn look(&mut self) -> Result<Option<Verdict>> {
+        let Self { moment, filters, source: Source::Walk(changes), merge, .. } = self else { return Ok(None) };
+        let Some(change) = changes.entry() else { return Ok(None) };
+        let revision = change.meta().revision;
+        self.looked_at += 1;
+        miss(&mut self.missing, self.seen, Revision(revision.0.saturating_sub(1)));
+        self.seen = revision;
+        if !filters.matches(change.key()) {
+            return Ok(None);
+        }
+        let reader = Reader { now: self.as_of, ..moment.reader() };
+        let verdict = verdict(&reader, merge, &change, changes.is_newest(), self.which)?;
+        match verdict {
+            Verdict::Counts => {}
+            Verdict::Gone if revision > self.spared => return Err(refuse(moment, self.after, revision)),
+            Verdict::Superseded | Verdict::Gone => {
+                miss(&mut self.missing, Revision(revision.0.saturating_sub(1)), revision);
             }
         }
-        Ok(highest)
+        Ok(Some(verdict))
     }
 }
 
@@ -323,8 +361,13 @@ fn entry_of(change: &Change<'_>, values: bool) -> Result<Entry> {
     Ok(if values { Entry::new(key, meta, change.to_value()) } else { Entry::without_value(key, meta, change.value_len()) })
 }
 
+/// The end of a walk that is not complete because of `first`, or of what the bucket's floor names: from where on nothing is missing.
 #[cold]
-pub(super) fn compacted(after: Revision, floor: Revision) -> Error {
+pub(super) fn refuse(moment: &Moment, after: Revision, first: Revision) -> Error {
+    let floor = match moment.floor_from(first.max(moment.state.watch_floor)) {
+        Ok(floor) => floor,
+        Err(error) => return error,
+    };
     let message = format!(
         "what changed after revision {after} is not known any more: keys have expired or markers were dropped up to revision {floor}; read the \
          present state, and go on from there"

@@ -42,6 +42,22 @@ pub(super) fn find_gone(moment: &Moment, from: Revision, filters: &Filters) -> R
     search.in_files()
 }
 
+impl Moment {
+    /// From where on no key of the bucket has gone without a trace: `floor`, or above it.
+    pub(super) fn floor_from(&self, floor: Revision) -> Result<Revision> {
+        let mut search = Search { moment: self, filters: &Filters::default(), from: floor, merge: None };
+        let mut changes = self.view.changes(self.state.id, self.visible, floor.max(self.state.floor));
+        let mut highest = floor;
+        while changes.advance()? {
+            let Some(change) = changes.entry() else { break };
+            if search.is_gone(&change)? {
+                highest = change.meta().revision;
+            }
+        }
+        Ok(highest)
+    }
+}
+
 impl Search<'_> {
     /// Of the entries that are too old, which come first.
     fn among_the_oldest(&mut self) -> Result<Option<Revision>> {

@@ -176,6 +176,11 @@ impl Moment {
         &self.state
     }
 
+    /// The bucket's last revision then. Of a moment that [`Core::moment`] has made: everything up to there is visible in it.
+    pub(crate) const fn last_revision(&self) -> Revision {
+        self.last_revision
+    }
+
     /// The newest commit that it shows.
     pub(crate) const fn visible(&self) -> CommitNumber {
         self.visible

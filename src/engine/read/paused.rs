@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::vec::IntoIter;
 
 use super::Moment;
-use super::changes::{ChangeScan, Missing, Source, compacted};
+use super::changes::{ChangeScan, Missing, Source, refuse};
 use super::verdict::{Listed, Which};
 use crate::error::Result;
 use crate::manifest::BucketState;
@@ -32,8 +32,8 @@ pub(super) struct Begun {
     state: Arc<BucketState>,
     /// Store time.
     now: u64,
-    /// Everything up to here was there; it may have been more.
-    pub(super) settled: Revision,
+    /// The bucket's last revision.
+    pub(super) last: Revision,
 }
 
 /// A scan that pins nothing.
@@ -58,10 +58,10 @@ impl ChangeScan {
         self.which == Which::Newest || self.goes_on || self.seen >= floor
     }
 
-    /// Lets go of everything. At the beginning of the scan, everything up to `settled` was there.
-    pub(crate) fn pause(self, settled: Revision) -> Paused {
+    /// Lets go of everything.
+    pub(crate) fn pause(self) -> Paused {
         let Self { moment, filters, which, values, source, after, goes_on, seen, missing, begun, .. } = self;
-        let begun = begun.unwrap_or(Begun { state: moment.state, now: moment.now, settled });
+        let begun = begun.unwrap_or(Begun { state: moment.state, now: moment.now, last: moment.last_revision });
         let list = match source {
             Source::List(list) => Some(list),
             Source::Walk(_) => None,
@@ -82,15 +82,14 @@ impl Paused {
     /// `Compacted` if something has gone that may have replaced what was delivered.
     pub(crate) fn resume(self, moment: Moment) -> Result<ChangeScan> {
         let Self { begun, filters, which, values, after, goes_on, seen, missing, list } = self;
-        let moment = Moment { now: begun.now, ..moment };
         let (state, then) = (&moment.state, &begun.state);
         // What a purge of the whole bucket took is not missing any more.
         let missing = missing.map(|(from, to)| (from.max(Revision(state.floor.0 + 1)), to)).filter(|(from, to)| from <= to);
         let seen = seen.max(state.floor);
-        let had_all = begun.settled.max(then.watch_floor);
+        let had_all = begun.last.max(then.watch_floor);
         let may_go = if which == Which::Newest { had_all } else { Revision::NONE };
         if state.watch_floor > seen.max(may_go) {
-            return Err(compacted(seen, state.watch_floor));
+            return Err(refuse(&moment, seen, Revision::NONE));
         }
         let ages_as_then =
             (then.spec.max_age, then.spec.marker_ttl, &then.eras) == (state.spec.max_age, state.spec.marker_ttl, &state.eras);
@@ -104,7 +103,23 @@ impl Paused {
             Some(list) => Source::List(list),
             None => Source::Walk(moment.view.changes(state.id, moment.visible, seen)),
         };
-        let (merge, looked_at, begun) = (None, 0, Some(begun));
-        Ok(ChangeScan { moment, filters, which, values, source, merge, after, goes_on, seen, missing, begun, spared, looked_at })
+        let (merge, looked_at, is_ahead, as_of, begun) = (None, 0, false, begun.now, Some(begun));
+        Ok(ChangeScan {
+            moment,
+            filters,
+            which,
+            values,
+            source,
+            merge,
+            after,
+            goes_on,
+            seen,
+            missing,
+            begun,
+            spared,
+            looked_at,
+            is_ahead,
+            as_of,
+        })
     }
 }

@@ -43,7 +43,13 @@ impl Moment {
     /// # Errors
     /// `BucketNotFound` for a position in another bucket, `Diverged`, `Compacted`.
     pub(crate) fn resume(&self, position: &Position) -> Result<Resumption> {
-        position.resume(&self.state, self.view.incarnation, self.last_revision).map_err(|refusal| refused(position, refusal))
+        let resumption = position.resume(&self.state, self.view.incarnation, self.last_revision);
+        resumption.map_err(|refusal| match refusal {
+            Refusal::Compacted(floor) => {
+                self.floor_from(floor).map_or_else(|error| error, |floor| refused(position, Refusal::Compacted(floor)))
+            }
+            refusal => refused(position, refusal),
+        })
     }
 }
 

@@ -37,13 +37,15 @@ pub(super) enum Verdict {
 pub(super) struct Listed {
     pub(super) revision: Revision,
     pub(super) key: Box<[u8]>,
+    /// When its commit was made.
+    pub(super) created: u64,
     /// The bucket's next revision belongs to the same commit.
     pub(super) continues: bool,
 }
 
 impl Listed {
     pub(super) fn new(key: &[u8], meta: &Meta) -> Self {
-        Self { revision: meta.revision, key: key.into(), continues: meta.flags.continues() }
+        Self { revision: meta.revision, key: key.into(), created: meta.created, continues: meta.flags.continues() }
     }
 }
 
