@@ -1,6 +1,6 @@
 """Checks that every package this one is built from may be used under a licence of the list below.
 
-Reads `cargo metadata` for the crate (all features, development included) and for the fuzz targets. A licence is an SPDX
+Reads `cargo metadata` for the crate (all features, development included) and for the packages beside it. A licence is an SPDX
 expression: `A OR B` needs one of both allowed, `A AND B` needs both. The old form `A/B` means `A OR B`.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 ALLOWED = {
+    "0BSD",
     "BSL-1.0",
     "MIT",
     "Apache-2.0",
@@ -101,7 +102,9 @@ def check_self():
 def main():
     check_self()
     refused = []
-    for manifest, allowed in ((ROOT / "Cargo.toml", ALLOWED), (ROOT / "fuzz" / "Cargo.toml", ALLOWED_IN_FUZZING)):
+    beside = [ROOT / path / "Cargo.toml" for path in ("tests/loom", "tests/shuttle", "benches/peers", "fuzz")]
+    for manifest in (ROOT / "Cargo.toml", *beside):
+        allowed = ALLOWED_IN_FUZZING if manifest.parent.name == "fuzz" else ALLOWED
         found = packages(manifest)
         print(f"{manifest.relative_to(ROOT)}: {len(found)} packages")
         for package in found:

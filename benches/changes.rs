@@ -4,7 +4,7 @@
 
 mod workload;
 
-use annals::{Bucket, Durability, Event, Options, Revision, Store};
+use annals::{Bucket, Durability, Event, Options, Revision, Store, WatchOptions};
 use workload::{Digest, VALUE_LEN, key, value};
 
 const ENTRIES: u64 = 1_000_000;
@@ -31,6 +31,26 @@ fn resume(bucket: &Bucket, what: &str, since: u64) {
     digest.print("their revisions");
 }
 
+/// The same by a watch, which reads in chunks, each from a view of its own.
+#[expect(clippy::disallowed_types, reason = "a benchmark looks at the clock on the wall")]
+fn watch(bucket: &Bucket, what: &str) {
+    let (mut count, mut best) = (0_u64, u128::MAX);
+    for _ in 0..PASSES {
+        count = 0;
+        let options = WatchOptions::new().from_revision(Revision::from(2));
+        let start = std::time::Instant::now();
+        for event in bucket.watch_with(options).unwrap() {
+            match event.unwrap() {
+                Event::Entry(_) => count += 1,
+                Event::UpToDate => break,
+                _ => {}
+            }
+        }
+        best = best.min(start.elapsed().as_nanos());
+    }
+    println!("{what:<58} {count:>9} entries {:>8} ns each", best / u128::from(count.max(1)));
+}
+
 /// So many keys, each `times` times, with a flush after each third, and a merge of everything if it is to be settled.
 fn filled(store: &Store, keys: u64, times: u64, history: u8, settled: bool) -> Bucket {
     let bucket = workload::bucket(store, history);
@@ -54,6 +74,7 @@ fn in_memory() {
     let bucket = workload::bucket(&store, 1);
     workload::fill(&bucket, entries, 1, VALUE_LEN);
     resume(&bucket, "all, in one memtable", 0);
+    watch(&bucket, "all but one, in one memtable, by a watch");
     resume(&bucket, "the last thousand", entries.saturating_sub(1_000));
     let store = Options::new().manual_jobs().sizes(1 << 30, 900 << 20, 8 << 10).in_memory().unwrap();
     let bucket = workload::bucket(&store, 5);
@@ -74,6 +95,7 @@ fn on_disk() {
         let (_directory, store) = workload::store_on_disk(Durability::OsCache);
         let bucket = filled(&store, entries / times, times, history, settled);
         resume(&bucket, what, 0);
+        watch(&bucket, &format!("{what}, by a watch"));
         resume(&bucket, "the last thousand", entries.saturating_sub(1_000));
         store.close().unwrap();
     }

@@ -137,12 +137,13 @@ fn latency() {
 
 /// One thread writes some hundred entries, then takes what all watches have.
 fn deliveries() {
-    for (name, watches, distinct) in [
-        ("1 watch of all", 1, false),
-        ("100 watches of all", 100, false),
-        ("10,000 watches of all", size(10_000), false),
-        ("100 watches of a key each", 100, true),
-        ("10,000 watches of a key each", size(10_000), true),
+    for (name, watches, distinct, batch) in [
+        ("1 watch of all", 1, false, 1),
+        ("1 watch of all, batches of 100", 1, false, 100),
+        ("100 watches of all", 100, false, 1),
+        ("10,000 watches of all", size(10_000), false, 1),
+        ("100 watches of a key each", 100, true, 1),
+        ("10,000 watches of a key each", size(10_000), true, 1),
     ] {
         let (_directory, store, bucket) = open();
         let pattern = |number: u64| if distinct { key(number) } else { ">".to_owned() };
@@ -154,8 +155,16 @@ fn deliveries() {
         let started = Instant::now();
         while written < each {
             let burst = 500.min(each - written);
-            for number in written..written + burst {
-                bucket.put(key(number % watches), &bytes).unwrap();
+            for first in (written..written + burst).step_by(batch) {
+                if batch == 1 {
+                    bucket.put(key(first % watches), &bytes).unwrap();
+                    continue;
+                }
+                let mut puts = store.batch();
+                for number in first..(first + batch as u64).min(written + burst) {
+                    puts.put(&bucket, key(number % 1_000), &bytes);
+                }
+                puts.commit().unwrap();
             }
             written += burst;
             delivered += watching.iter_mut().map(drain).sum::<u64>();

@@ -19,7 +19,8 @@ use crate::watch::{Event, WatchStream, WatchToken};
 ///   of keys and values (or one event that is larger) wait for one, and as much again is on its way to the program. When that is exceeded
 ///   the watch has fallen behind: it goes on by reading what it missed from the store, in the thread of whoever asks for the next event, and
 ///   then takes up what comes. It reads that, and what there was at the beginning, in chunks of as much, and between two of them holds on
-///   to no memory and no file of the store, however long the program takes. Two things it reads from one view, as an iterator does:
+///   to no memory and no file of the store, however long the program takes; only the keys of what is still to come may be listed, up to
+///   65,536 of them and 8 MiB, where a watch names them or there are not more. Two things it reads from one view, as an iterator does:
 ///   history, up to where the last key went without a trace; and the end of a beginning during which as much was written as there was.
 ///
 /// # How it ends

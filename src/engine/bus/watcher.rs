@@ -4,7 +4,7 @@
 //! between it takes what is in its line. Everything up to `position` has been delivered, or is excused by something newer.
 //!
 //! While it reads the beginning or what it missed, it does so in chunks ([`CatchUp`]), each as large as what its line may hold. So what waits for
-//! whoever asks is bounded by two lines, and nothing else is held on to in between.
+//! whoever asks is bounded by two lines; in between it holds on to nothing else but a list of keys and revisions, where few are to be read.
 
 use std::collections::VecDeque;
 use std::task::Waker;
