@@ -208,6 +208,10 @@ impl Core {
         let mut keeper: MutexGuard<'_, Keeper> = self.keeper.lock();
         // Whoever waited for the lock must not go on from what a poisoned edit left.
         self.health.check_sound()?;
+        // Without the lock of the directory, that may be somebody else's by now.
+        if self.lock.lock().is_none() {
+            return Err(Health::closed());
+        }
         edit(&mut keeper).map_err(|failed| if failed.ambiguous { self.poison(failed.error) } else { failed.error })
     }
 

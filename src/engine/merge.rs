@@ -87,6 +87,7 @@ impl Core {
         loop {
             let mut merging = self.merging.lock();
             self.health.check_sound()?;
+            self.check_going_on()?;
             let basis = self.basis();
             let Some(last) = basis.view.runs.len().checked_sub(1) else { return Ok(()) };
             let segment_len = self.settings.segment_len;
@@ -99,6 +100,11 @@ impl Core {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Waits until nobody merges, once jobs were told to stop: whoever is at it for itself gives up at the next key, and nobody begins anew.
+    pub(super) fn wait_for_merge(&self) {
+        drop(self.merging.lock());
     }
 
     fn basis(&self) -> Basis {

@@ -66,7 +66,7 @@ use self::jobs::Job;
 use self::request::{Answer, Request};
 use crate::entry::Flags;
 use crate::env::Env;
-use crate::env::sync::{JoinHandle, Mutex, spawn};
+use crate::env::sync::{JoinHandle, Mutex, current_thread, spawn};
 use crate::error::{Error, Result};
 use crate::number::{BucketId, CommitNumber, Revision};
 use crate::report::{RecoveryReport, StoreStatus, VerifyReport};
@@ -130,10 +130,17 @@ impl Engine {
 
     fn stop_jobs(&self) {
         self.core.board.stop();
-        for thread in self.threads.lock().drain(..) {
-            // A job that panicked has poisoned the store; there is nobody else to tell.
-            let _ = thread.join();
-        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        threads.into_iter().for_each(join);
+    }
+
+    /// Lets go of the directory, after which nothing of ours writes there any more: jobs have ended, and whoever merges or flushes for itself
+    /// has been waited for or finds the store closed.
+    fn release(&self) {
+        // An edit of the manifest that is under way comes first, and any later one is refused.
+        let keeper = self.core.keeper.lock();
+        *self.core.lock.lock() = None;
+        drop(keeper);
     }
 
     pub(crate) fn create_bucket(&self, spec: BucketSpec) -> Result<BucketId> {
@@ -235,9 +242,8 @@ impl Engine {
     /// Takes no more writes that nobody waits for, and ends the committer once those in line have been committed.
     fn stop_committer(&self) {
         self.core.queue.stop();
-        if let Some(thread) = self.committer.lock().take() {
-            let _ = thread.join();
-        }
+        let thread = self.committer.lock().take();
+        thread.into_iter().for_each(join);
     }
 
     /// Hands a reader of the bucket as it is now to `read`.
@@ -318,12 +324,13 @@ impl Engine {
         self.core.health.close();
         self.core.end_watches();
         self.stop_jobs();
+        self.core.wait_for_merge();
         let settled = self.core.settle_for_good();
         if settled.is_err() {
             self.core.leave();
         }
-        // The lock goes last, and goes whatever happened: nothing of ours writes any more.
-        *self.core.lock.lock() = None;
+        // The lock goes last, and goes whatever happened.
+        self.release();
         *closed = Some(settled.clone());
         settled
     }
@@ -374,7 +381,15 @@ impl Drop for Engine {
             self.core.end_watches();
             self.stop_jobs();
             self.core.leave();
-            *self.core.lock.lock() = None;
+            self.release();
         }
+    }
+}
+
+/// Waits for the end of a thread of the store; unless that is this one, where a waker has let go of the last handle (E10).
+fn join(thread: JoinHandle<()>) {
+    if thread.thread().id() != current_thread().id() {
+        // A job that panicked has poisoned the store; there is nobody else to tell.
+        let _ = thread.join();
     }
 }

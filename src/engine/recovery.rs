@@ -34,7 +34,7 @@ use crate::view::{Buckets, Table, View};
 use crate::wal::{self, DurabilityClass, LogFile, LogFileOptions, RecordWriter};
 
 /// No counter gets there: at a billion a second it would take a hundred years.
-const NUMBER_MAX: u64 = 1 << 62;
+pub(super) const NUMBER_MAX: u64 = 1 << 62;
 /// Opens the store in `directory`.
 pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Core> {
     let started = env.clock.monotonic();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::directory::Listing;
+use super::recovery::NUMBER_MAX;
 use super::settings::Settings;
 use crate::env::{Env, read_whole};
 use crate::error::{Error, ErrorKind, Result};
@@ -137,8 +138,12 @@ impl Replay {
                 }
             }
             Change::CreateBucket { id, spec } => {
-                if id < self.next_bucket {
-                    let message = format!("the log creates bucket {id}, which was created before");
+                if id < self.next_bucket || id.0 >= NUMBER_MAX {
+                    let message = if id.0 >= NUMBER_MAX {
+                        format!("the log creates bucket {id}, and no store has that many")
+                    } else {
+                        format!("the log creates bucket {id}, which was created before")
+                    };
                     return Err(Error::new(ErrorKind::Corrupt, message));
                 }
                 self.next_bucket = BucketId(id.0 + 1);

@@ -54,8 +54,9 @@
 //! - WAL-6: a file shorter than its header says, without a seal, has been cut by somebody: its length was durable before its
 //!   first record, and is only ever reduced behind a durable seal. Corrupt.
 //! - WAL-7: if any verified header after X, in this file or a newer one, has a durable mark at or above the commit expected at
-//!   X, then what is missing at X had been synced: corrupt. A seal needs no rule of its own: in a file of class 0 each group is
-//!   durable before the next record is written, so the seal's mark is the last commit before it and proves the whole file.
+//!   X, then what is missing at X had been synced: corrupt. In a file of class 0 each group is durable before the next record is
+//!   written, so the seal's mark is the last commit before it and proves the whole file. The seal itself is durable before a newer
+//!   file takes a record: so any verified header in a newer file proves that what is missing at X, or the seal there, is damaged.
 //! - WAL-8: otherwise the log ends at X. Only zeros from there on, in this file and behind the headers of newer ones, is a
 //!   clean end; anything else is a torn one: cut even if intact records follow, because those were never synced either, and
 //!   keeping them would make a hole.

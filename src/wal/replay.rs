@@ -92,6 +92,8 @@ struct Stop {
     offset: usize,
     /// The commit that should have been there.
     expected: CommitNumber,
+    /// The file was sealed, durably, before a newer one took a record.
+    precedes_all: bool,
     bytes: u64,
     records_after: u64,
     /// The first header found that says `expected` had been synced: where it lies.
@@ -147,7 +149,9 @@ impl<'a> Walk<'a> {
             let text = format!("the log file is {} bytes long, not {}, and has no end of its own", bytes.len(), header.len);
             return Err(Error::corrupt(&path, bytes.len() as u64, text));
         }
-        let mut stop = Stop { file: number, offset, expected: self.expected, bytes: 0, records_after: 0, proof: None };
+        let precedes_all = header.class == DurabilityClass::Sync;
+        let mut stop =
+            Stop { file: number, offset, expected: self.expected, precedes_all, bytes: 0, records_after: 0, proof: None };
         stop.search(number, bytes, offset, seed);
         self.stop = Some(stop);
         Ok(())
@@ -225,7 +229,8 @@ impl<'a> Walk<'a> {
         };
         if let Some((file, offset)) = stop.proof {
             let text = format!(
-                "the log is damaged: commit {} is missing here and had been synced, as the record at offset {offset} of {} shows",
+                "the log is damaged: commit {}, or the seal before it, is missing here and had been synced, as the record at offset {offset} of {} \
+                 shows",
                 stop.expected,
                 file_name(file)
             );
@@ -267,7 +272,8 @@ impl Stop {
             let Ok(Some(header)) = RecordHeader::decode(candidate, seed) else {
                 continue;
             };
-            if self.proof.is_none() && header.fields.durable_mark >= self.expected {
+            let proves = header.fields.durable_mark >= self.expected || self.precedes_all && self.file != file;
+            if self.proof.is_none() && proves {
                 self.proof = Some((file, at));
             }
             if at >= counted_to && header.kind == RecordKind::Group {

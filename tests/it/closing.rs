@@ -1,9 +1,15 @@
 //! How a store ends, what it leaves to others, and what happens behind its writers.
 
+use std::any::Any;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use annals::{BucketConfig, Durability, ErrorKind, Options, Store};
+use annals::testing::disk::{Fault, Injection, SimDisk};
+use annals::{BucketConfig, Durability, ErrorKind, Options, PutOptions, Store};
+use futures_core::Stream;
 
 #[test]
 fn a_second_close_answers_what_the_first_did_and_waits_for_it() {
@@ -91,4 +97,67 @@ fn thousands_of_buckets_are_flushed_into_one_file_and_opened_again() {
     assert_eq!(store.bucket("b7").unwrap_err().kind(), ErrorKind::BucketNotFound);
     assert_eq!(store.bucket("b1999").unwrap().get("z").unwrap().unwrap(), "1999");
     assert_eq!(store.verify().unwrap().entries, 6_000);
+}
+
+/// A task that was cancelled: whoever wakes it drops what it owns.
+struct Cancelled {
+    owned: Mutex<Option<Box<dyn Any + Send>>>,
+    may_go: Mutex<mpsc::Receiver<()>>,
+    dropped: mpsc::Sender<String>,
+}
+
+impl Wake for Cancelled {
+    fn wake(self: Arc<Self>) {
+        let may_go = self.may_go.lock().unwrap();
+        may_go.recv().unwrap();
+        drop(self.owned.lock().unwrap().take());
+        self.dropped.send(thread::current().name().unwrap_or("?").to_owned()).unwrap();
+    }
+}
+
+/// E10. By what commits tickets, and by a job.
+#[test]
+fn the_last_handle_may_be_dropped_on_a_thread_of_the_store() {
+    for expires in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let options = || Options::new().durability(Durability::OsCache);
+        let store = options().open(&path).unwrap();
+        let bucket = store.create_bucket(BucketConfig::new("b").limit_markers(Some(Duration::from_secs(600)))).unwrap();
+        if expires {
+            bucket.put_with("k", "value", PutOptions::new().ttl(Duration::from_millis(300))).unwrap();
+        }
+        let mut stream = Box::pin(bucket.watch("k").unwrap().into_stream());
+        let (go, may_go) = mpsc::channel();
+        let (dropped, on_thread) = mpsc::channel();
+        let task = Arc::new(Cancelled { owned: Mutex::new(None), may_go: Mutex::new(may_go), dropped });
+        let waker = Waker::from(Arc::clone(&task));
+        while Pin::new(&mut stream).poll_next(&mut Context::from_waker(&waker)).is_ready() {}
+        let ticket = (!expires).then(|| bucket.submit("k", "value", PutOptions::new()).unwrap());
+        *task.owned.lock().unwrap() = Some(Box::new((store, bucket, ticket, stream)));
+        go.send(()).unwrap();
+        let name = on_thread.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(name, if expires { "annals-sweep" } else { "annals-commit" });
+        // The directory is let go of by then, and what was acknowledged is there.
+        let again = options().open(&path).unwrap();
+        let newest = again.bucket("b").unwrap().entry("k").unwrap().unwrap();
+        assert_eq!(newest.revision().get(), if expires { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn a_poisoned_store_finds_no_damage_in_a_manifest_whose_replacement_may_have_failed() {
+    let mut poisoned = 0;
+    for ahead in 1..60 {
+        let disk = SimDisk::new(1);
+        let store = Options::new().env(disk.env()).sizes(8 << 10, 64 << 10, 512).manual_jobs().open("/store").unwrap();
+        let bucket = store.create_bucket(BucketConfig::new("b")).unwrap();
+        bucket.put("a", "1").unwrap();
+        disk.inject(Injection { at: disk.calls() + ahead, fault: Fault::SyncFailKeepsCache, sticky: false });
+        if store.flush().is_err() {
+            poisoned += u32::from(store.status().unwrap().poisoned);
+            store.verify().unwrap();
+        }
+    }
+    assert!(poisoned > 0);
 }

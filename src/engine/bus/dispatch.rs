@@ -124,7 +124,7 @@ impl Dispatcher {
         let thread = self.thread.lock().take();
         self.inbox.lock().is_stopping = true;
         self.called.notify_all();
-        // A waker may have dropped the last handle of the store in that very thread (E10).
+        // A waker may have let go of the last handle of the store in that very thread (E10).
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != current_thread().id()) {
             let _ = thread.join();
         }

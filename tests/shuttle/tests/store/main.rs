@@ -32,11 +32,13 @@
 //! - a revision is called told before it is in the lines, by a leader or by the dispatcher (`wide`);
 //! - a leader tells something while the dispatcher holds something older; the dispatcher says that it holds nothing while it still spreads
 //!   (`wide`);
-//! - what the inbox did not hold makes nobody lag (`wide`).
+//! - what the inbox did not hold makes nobody lag (`wide`);
+//! - a merge goes on after its store was closed, and edits the manifest of the next one (`closing`).
 //!
 //! Without one of the fences of the gate nothing fails here: that is for `tests/loom`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod closing;
 mod ends;
 mod expiry;
 mod jobs;
