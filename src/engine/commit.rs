@@ -196,7 +196,7 @@ impl Core {
         leader.number(group);
         let synced = leader.draft.accepted.iter().any(|at| matches!(group[*at], Request::Write(write) if write.synced));
         self.log(leader, first, count as u32, now, synced)?;
-        self.insert(leader, group, first, now);
+        let expires_first = self.insert(leader, group, first, now);
         self.note_swept(leader, last);
         // First, so that whoever sees a commit finds no lower last revision than it gave.
         for row in leader.draft.rows.iter() {
@@ -205,6 +205,7 @@ impl Core {
             }
         }
         leader.active.publish(last);
+        self.expires_at(expires_first);
         self.tell_entries(leader, group, first, now);
         Ok(())
     }
@@ -219,6 +220,10 @@ impl Core {
         let deleted = if let Request::DeleteBucket(name) = request { leader.find(name) } else { None };
         let answer = self.change_bucket(leader, request, commit, now);
         leader.active.publish(commit);
+        if matches!(request, Request::EditBucket(..)) {
+            // Entries may be due that were not, or need a marker that needed none.
+            self.expires_at(0);
+        }
         if let (Request::PurgeAll(id), Answer::Purged(through)) = (request, &answer) {
             self.tell_purged(*id, commit, *through);
         }
@@ -277,10 +282,11 @@ impl Core {
         Ok(())
     }
 
-    /// Step 7: entries into the memtable, from commit `first` on.
-    fn insert(&self, leader: &mut Leader, group: &[&Request], first: CommitNumber, now: u64) {
+    /// Step 7: entries into the memtable, from commit `first` on. Answers when the first of them needs a marker.
+    fn insert(&self, leader: &mut Leader, group: &[&Request], first: CommitNumber, now: u64) -> u64 {
         let Leader { draft, buckets, changed, active, time_matters, .. } = leader;
         let mut last_live: Option<&mut Live> = None;
+        let mut expires_first = u64::MAX;
         let mut dropped = Vec::new();
         for (commit, change) in (first.0..).map(CommitNumber).zip(&draft.changes) {
             let Request::Write(write) = group[change.member] else { unreachable!("only writes have operations") };
@@ -293,7 +299,7 @@ impl Core {
             };
             live.last_commit = commit;
             if live.state.spec.marker_ttl > 0 {
-                self.expires_at(expiry_of(&live.state, &meta));
+                expires_first = expires_first.min(expiry_of(&live.state, &meta));
             }
             if live.state.size.is_some() {
                 live.next_expiry = live.next_expiry.min(expiry_of(&live.state, &meta));
@@ -323,6 +329,7 @@ impl Core {
                 size.bytes = size.bytes.saturating_add_signed(row.growth);
             }
         }
+        expires_first
     }
 
     /// Step 7 for a change of a bucket: into the view.
@@ -351,8 +358,6 @@ impl Core {
                 live.last_commit = commit;
                 leader.time_matters |= spec.max_age > 0;
                 self.edit_bucket(commit, &live.state);
-                // Entries may be due that were not, or need a marker that needed none.
-                self.expires_at(0);
                 return Answer::Bucket(*id);
             }
             Request::PurgeAll(id) => {

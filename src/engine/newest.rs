@@ -6,7 +6,7 @@
 use super::core::Core;
 use super::size::expiry_of;
 use crate::acceptance::Found;
-use crate::entry::Meta;
+use crate::entry::{Flags, Meta};
 use crate::error::Result;
 use crate::manifest::BucketState;
 use crate::number::CommitNumber;
@@ -75,7 +75,9 @@ pub(super) fn newest_of<'m>(state: &BucketState, metas: impl IntoIterator<Item =
                 if let Some(revision) = awaits_marker(&rules, metas) {
                     return Found::Due { revision };
                 }
-                let is_over = meta.deadline != 0 && meta.deadline <= now && meta.revision > state.floor;
+                // A merge whose clock was ahead of this one's may have found it over before.
+                let has_passed = meta.deadline <= now || meta.flags.has(Flags::STUB);
+                let is_over = meta.deadline != 0 && has_passed && meta.revision > state.floor;
                 return if is_over { Found::Expired } else { Found::Nothing };
             }
         }

@@ -21,7 +21,7 @@ use super::board::RETRY_AFTER;
 use super::core::Core;
 use super::horizon::Horizons;
 use super::leader::Leader;
-use super::request::{Op, OpFields, Ops, Request, SweptTo, Write};
+use super::request::{Answer, Op, OpFields, Ops, Request, Settlement, SweptTo, Write};
 use super::size::expiry_of;
 use super::write::WriteOptions;
 use crate::acceptance::Found;
@@ -204,6 +204,10 @@ impl<'a> Look<'a> {
         let mut walk = Changes::new(Arc::clone(&part.segment), bucket, revision)?;
         while walk.advance()? {
             let Some(entry) = walk.entry() else { break };
+            // It has the revision of an old marker, and the time of its removal: by age it is out of order.
+            if entry.meta.flags.is_dropped() {
+                continue;
+            }
             let at = by_age(entry.meta.created);
             let is_taken = expiry_of(state, &entry.meta) == at && part.live.holds(bucket, entry.key);
             if (is_taken || at > self.now) && self.take(at, bucket, &entry.meta, entry.key) {
@@ -218,7 +222,7 @@ impl Core {
     /// Commits the markers of all that has expired by now, in all buckets that have them or in one.
     pub(super) fn sweep(&self, only: Option<BucketId>) -> Result<Sweep> {
         let mut sweep = Sweep { has_written: false, next: u64::MAX };
-        let mut after = None;
+        let (mut after, mut seen) = (None, Vec::new());
         loop {
             self.health.check_writable()?;
             let mut horizons = self.horizons.lock();
@@ -232,6 +236,11 @@ impl Core {
             };
             if states.is_empty() {
                 return Ok(sweep);
+            }
+            let present: Vec<_> = states.iter().map(|state| (state.id, state.changed)).collect();
+            if present != seen {
+                // Other limits may have made something due in front of where it was.
+                (after, seen) = (None, present);
             }
             let mut look = Look::new(&states, now, after);
             if only.is_none() {
@@ -268,13 +277,25 @@ impl Core {
             look.look_into_segments(&view)?;
             after = look.found.last_key_value().map(|(place, _)| *place);
             for group in self.groups(&look, &view, visible)? {
-                let request = self.write_by_leader(&group.markers(), Some(group.swept));
-                let mut answers = Vec::new();
-                self.commit_writes(leader, &[&request], now, &mut answers);
-                answers.into_iter().try_for_each(|answer| answer.map(|_| ()))?;
+                self.mark_by_leader(leader, &group, now)?;
             }
             if !look.is_cut {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Commits the markers of a group, and counts what the bucket takes first if that is not known.
+    fn mark_by_leader(&self, leader: &mut Leader, group: &Group, now: u64) -> Result<()> {
+        let request = self.write_by_leader(&group.markers(), Some(group.swept));
+        let mut answers = Vec::new();
+        loop {
+            self.commit_writes(leader, &[&request], now, &mut answers);
+            match answers.pop() {
+                Some(Ok(Answer::Count(bucket))) => {
+                    self.settle_size(leader, &Settlement::by_leader(bucket), now)?;
+                }
+                answer => return answer.map_or(Ok(()), |answer| answer.map(|_| ())),
             }
         }
     }
@@ -348,7 +369,8 @@ impl Core {
         Request::Write(Write { bytes, ops, lenient: true, synced: false, alone: true, leader_reads: true, counted, swept })
     }
 
-    /// Something that may need a marker expires at `at`: calls the job if it would come too late.
+    /// Something that may need a marker expires at `at`: calls the job if it would come too late. To be called once that is visible, or a sweep
+    /// that begins meanwhile would miss it and forget when to come back.
     pub(super) fn expires_at(&self, at: u64) {
         if at < self.sweep_at.load(Ordering::Relaxed) && at < self.sweep_at.fetch_min(at, Ordering::SeqCst) {
             self.board.wake();

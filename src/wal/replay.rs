@@ -229,8 +229,8 @@ impl<'a> Walk<'a> {
         };
         if let Some((file, offset)) = stop.proof {
             let text = format!(
-                "the log is damaged: commit {}, or the seal before it, is missing here and had been synced, as the record at offset {offset} of {} \
-                 shows",
+                "the log is damaged: commit {} is missing here, or the seal of the file, and it had been synced, as the record at offset \
+                 {offset} of {} shows",
                 stop.expected,
                 file_name(file)
             );

@@ -18,6 +18,7 @@ mod last_items;
 mod lifecycle;
 mod linear;
 mod machine;
+mod markers;
 mod pins;
 mod reads;
 mod refusals;

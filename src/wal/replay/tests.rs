@@ -195,6 +195,27 @@ fn a_seal_that_proves_what_is_missing_is_enough() {
 }
 
 #[test]
+fn a_seal_that_is_damaged_is_told_by_a_single_record_behind_it_unless_it_need_not_be_there() {
+    for class in CLASSES {
+        let mut log = SampleLog::new();
+        log.file(1, 0, class, 8192);
+        log.puts(1, &[b"a"], 0);
+        log.seal(1);
+        let seal = log.spots[1].start;
+        log.file(2, 1, class, 8192);
+        let mut files = log.files.clone();
+        content(&mut files, 1)[seal] ^= 1;
+        // Nothing is in the next file yet.
+        assert!(replay_files(&files, 0, 0).0.unwrap().torn.is_some());
+        log.puts(1, &[b"b"], 0);
+        let mut files = log.files.clone();
+        content(&mut files, 1)[seal] ^= 1;
+        let (end, _) = replay_files(&files, 0, 0);
+        assert_eq!(end.is_err(), class == DurabilityClass::Sync, "{end:?}");
+    }
+}
+
+#[test]
 fn marks_below_what_is_flushed_prove_nothing_about_a_first_record() {
     let mut log = SampleLog::new();
     log.burn(100);
