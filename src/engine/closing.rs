@@ -1,4 +1,8 @@
 //! The two ends of a store: a close, which leaves everything in segments, and a drop, which leaves a log that says where it ends.
+//!
+//! The lock of the directory goes last: from then on it may be another store's. Jobs have ended by then; a program's own call may be under way
+//! still. Writes and flushes are behind the leader's lock, where they find the store closed; a merge is given up and waited for, and no edit
+//! of the manifest goes on without the directory's lock.
 
 use super::core::Core;
 use super::leader::Leader;
