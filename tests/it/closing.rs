@@ -125,7 +125,7 @@ fn the_last_handle_may_be_dropped_on_a_thread_of_the_store() {
         let store = options().open(&path).unwrap();
         let bucket = store.create_bucket(BucketConfig::new("b").limit_markers(Some(Duration::from_secs(600)))).unwrap();
         if expires {
-            bucket.put_with("k", "value", PutOptions::new().ttl(Duration::from_millis(300))).unwrap();
+            bucket.put_with("k", "value", PutOptions::new().ttl(Duration::from_millis(1_500))).unwrap();
         }
         let mut stream = Box::pin(bucket.watch("k").unwrap().into_stream());
         let (go, may_go) = mpsc::channel();
