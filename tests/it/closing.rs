@@ -137,7 +137,8 @@ fn the_last_handle_may_be_dropped_on_a_thread_of_the_store() {
         *task.owned.lock().unwrap() = Some(Box::new((store, bucket, ticket, stream)));
         go.send(()).unwrap();
         let name = on_thread.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert_eq!(name, if expires { "annals-sweep" } else { "annals-commit" });
+        // Whichever of them comes first to what is to be woken.
+        assert!(name.starts_with("annals-"), "{name}");
         // The directory is let go of by then, and what was acknowledged is there.
         let again = options().open(&path).unwrap();
         let newest = again.bucket("b").unwrap().entry("k").unwrap().unwrap();
