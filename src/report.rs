@@ -33,6 +33,7 @@ pub struct StoreStatus {
     /// How many entries the segment files hold, history and markers included.
     pub segment_entries: u64,
     /// Bytes of files and memtables that are no part of the store any more, but are held by readers, snapshots or iterators.
+    /// A [`Value`](crate::Value) of more than 1 KiB that a program keeps holds its file too, and is not counted.
     pub pinned_bytes: u64,
     /// Bytes that wait to be flushed, or to be merged into the oldest run.
     pub backlog_bytes: u64,

@@ -68,18 +68,18 @@ fn judge_section(part: &Part, section: &SectionInfo, state: &BucketState, is_old
     let by_floor = share(section.first_revision.0, section.last_revision.0, state.floor.0);
     // Where expiry commits markers, what has expired stays until it was swept.
     let swept = (state.spec.marker_ttl > 0).then_some(state.cursor);
-    let by_age = match now.checked_sub(state.spec.max_age) {
-        Some(through) if state.spec.max_age > 0 => {
-            let by_sweep = swept.map_or(1.0, |(_, through)| share(section.first_revision.0, section.last_revision.0, through.0));
-            share(section.first_created, section.last_created, through).min(by_sweep)
-        }
-        _ => 0.0,
-    };
+    let aged = now.checked_sub(state.spec.max_age).filter(|_| state.spec.max_age > 0);
+    let by_age = aged.map_or(0.0, |through| {
+        let by_sweep = swept.map_or(1.0, |(_, through)| share(section.first_revision.0, section.last_revision.0, through.0));
+        share(section.first_created, section.last_created, through).min(by_sweep)
+    });
     let mut garbage = (section.bytes as f64 * f64::max(by_floor, by_age)) as u64;
     if section.last_revision <= state.floor {
         return Ok(Dead::All { is_told: false });
     }
-    if by_age >= 1.0 {
+    // A share is rounded.
+    let is_swept = swept.is_none_or(|(_, through)| section.last_revision <= through);
+    if is_swept && aged.is_some_and(|through| section.last_created <= through) {
         return Ok(Dead::All { is_told: true });
     }
     if is_oldest {

@@ -111,6 +111,10 @@ impl Core {
                 _ => bench.live(op.bucket).ok_or_else(|| self.bucket_gone())?,
             };
             last_live = Some(live);
+            if !op.is_check() {
+                // The limit may have been lowered since the caller looked.
+                self.check_value(&live.state, op.flags, op.value_len())?;
+            }
             let (mut flags, mut previous) = (op.flags, None);
             if op.condition != Condition::None || live.state.is_read_before_writes() {
                 let key = (op.bucket, op.key(write));

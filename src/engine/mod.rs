@@ -243,6 +243,10 @@ impl Engine {
     fn stop_committer(&self) {
         self.core.queue.stop();
         let thread = self.committer.lock().take();
+        if thread.as_ref().is_some_and(is_this_one) {
+            // Nobody else leads what is in line.
+            self.core.run_committer();
+        }
         thread.into_iter().for_each(join);
     }
 
@@ -386,9 +390,13 @@ impl Drop for Engine {
     }
 }
 
+fn is_this_one(thread: &JoinHandle<()>) -> bool {
+    thread.thread().id() == current_thread().id()
+}
+
 /// Waits for the end of a thread of the store; unless that is this one, where a waker has let go of the last handle (E10).
 fn join(thread: JoinHandle<()>) {
-    if thread.thread().id() != current_thread().id() {
+    if !is_this_one(&thread) {
         // A job that panicked has poisoned the store; there is nobody else to tell.
         let _ = thread.join();
     }

@@ -143,6 +143,8 @@ impl Core {
             state.is_some_and(|state| state.spec.max_bytes > 0)
         };
         if limited {
+            self.health.check_writable()?;
+            self.check_values(std::slice::from_ref(fields))?;
             return Ok(Submitted(Line::Done(self.write(fields, options))));
         }
         // The leader reads for it: were it sent back to read again, later writes of the same thread would overtake it.
@@ -166,7 +168,7 @@ impl Core {
         self.health.check_writable()?;
         self.check_values(fields)?;
         let len: usize = fields.iter().map(|op| op.key.len() + op.value.len() + ENTRY_OVERHEAD).sum();
-        self.wait_for_room(len as u64)?;
+        self.wait_for_room(len as u64).map_err(Error::not_applied)?;
         let mut bytes = take_buffer(len);
         let mut sight = None;
         let mut encode = |fields: &OpFields<'_>| {
@@ -209,14 +211,20 @@ impl Core {
                 _ => view.buckets.get(op.bucket, visible).ok_or_else(|| self.bucket_gone())?,
             };
             last = Some(state);
-            let limit = match state.spec.max_value_size {
-                0 => self.settings.value_len_max,
-                own => own.min(self.settings.value_len_max),
-            };
-            if op.value.len() as u64 > limit && op.flags.reason() != Reason::Touched {
-                let message = format!("value of {} bytes; bucket {} takes at most {limit}", op.value.len(), state.spec.name);
-                return Err(Error::new(ErrorKind::ValueTooLarge, message));
-            }
+            self.check_value(state, op.flags, op.value.len() as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the bucket takes a value of `len` bytes, as it is now.
+    pub(super) fn check_value(&self, state: &BucketState, flags: Flags, len: u64) -> Result<()> {
+        let limit = match state.spec.max_value_size {
+            0 => self.settings.value_len_max,
+            own => own.min(self.settings.value_len_max),
+        };
+        if len > limit && flags.is_put() && flags.reason() != Reason::Touched {
+            let message = format!("value of {len} bytes; bucket {} takes at most {limit}", state.spec.name);
+            return Err(Error::new(ErrorKind::ValueTooLarge, message));
         }
         Ok(())
     }

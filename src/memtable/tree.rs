@@ -115,7 +115,9 @@ impl Tree {
                 if let Some(last) = rank.below.checked_sub(1) {
                     return Some(Position { leaf: at, order, rank: last });
                 }
-                return before.map(|before| self.last_below(before));
+                // Searched, and not taken at its end: it may have been split meanwhile, and then it holds what lies behind `probe`, too.
+                at = before.take()?;
+                continue;
             }
             let index = child_index(rank);
             let child = node.child(order, index);
@@ -154,21 +156,6 @@ impl Tree {
                 return Position { leaf: at, order: node.order(), rank: 0 };
             }
             at = node.child(Order::EMPTY, 0);
-        }
-    }
-
-    /// The last key below a node.
-    fn last_below(&self, mut at: At) -> Position {
-        loop {
-            let node = self.node(at);
-            let order = node.order();
-            if node.level() == 0 {
-                return Position { leaf: at, order, rank: order.len() - 1 };
-            }
-            let child = node.child(order, order.len());
-            if node.order() == order {
-                at = child;
-            }
         }
     }
 
@@ -332,4 +319,66 @@ fn fill_with(slots: &mut [Slot; KEYS_MAX + 1], from: impl Iterator<Item = Slot>,
         slots[at + usize::from(at >= rank)] = from;
     }
     slots[rank] = slot;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Meta;
+    use crate::number::{BucketId, CommitNumber};
+
+    /// A full leaf that was split stands in its parent until the next store, beside its own upper half.
+    #[test]
+    fn the_last_key_below_another_is_that_one_also_while_a_leaf_is_being_split() {
+        for step in [1, 7, 199] {
+            let (entries, tree) = (Entries::new(1 << 20), Tree::new(1 << 20));
+            let mut keys: Vec<(u64, At)> = Vec::new();
+            let mut halved = 0;
+            for number in 0..200_u64 {
+                let number = number * step % 200;
+                let name = number.to_be_bytes();
+                let key = entries.add_key(BucketId(1), &name, CommitNumber(1), &Meta::default(), b"");
+                keys.push((number, key));
+                keys.sort_unstable();
+                let half = if tree.is_empty() { None } else { split_in_half(&tree, &entries, key) };
+                let added = keys.iter().filter(|(other, _)| *other != number || half.is_none());
+                if half.is_none() {
+                    tree.insert(&entries, key);
+                }
+                let added: Vec<_> = added.collect();
+                for pair in added.windows(2) {
+                    let last_before =
+                        |key| tree.last_before(&entries, &Probe::at(&entries, key)).map(|position| tree.key(&position));
+                    let found = last_before(pair[1].1);
+                    // The new one may be there already.
+                    let found = if half.is_some() && found == Some(key) { last_before(key) } else { found };
+                    assert_eq!(found, Some(pair[0].1), "below {}, step {step}", pair[1].0);
+                }
+                if let Some((parent, order, lower)) = half {
+                    halved += 1;
+                    tree.node(parent.node).set_child(order, parent.index, lower);
+                }
+            }
+            assert!(halved > 0);
+        }
+    }
+
+    /// The first half of an insert into a full leaf whose parent has room.
+    fn split_in_half(tree: &Tree, entries: &Entries, key: At) -> Option<(Step, Order, At)> {
+        let probe = Probe::at(entries, key);
+        let (path, depth) = tree.path_to(entries, &probe);
+        let (parent, leaf) = (path[depth.checked_sub(2)?], path[depth - 1]);
+        let (node, above) = (tree.node(leaf.node), tree.node(parent.node));
+        let (order, above_order) = (node.order(), above.order());
+        if order.len() < KEYS_MAX || above_order.len() == KEYS_MAX {
+            return None;
+        }
+        let slot = Slot { head: probe.head(node.skip()), key, child: 0 };
+        let mut slots = [slot; KEYS_MAX + 1];
+        fill_with(&mut slots, node.slots(order), leaf.index, slot);
+        let halves = tree.split(entries, &leaf, 0, &slots);
+        let head = Probe::at(entries, halves.separator).head(above.skip());
+        above.insert(parent.index, Slot { head, key: halves.separator, child: halves.upper });
+        Some((parent, above_order, halves.lower))
+    }
 }

@@ -13,7 +13,8 @@ use crate::watch::{Event, Watch, WatchToken};
 /// The events of a [`Watch`] as a [`Stream`]; see [`Watch::into_stream`]. Needs no runtime and starts no thread: a commit wakes the task.
 ///
 /// At the beginning, and after it fell behind, polling reads files. A waker is called without any lock, by the thread that has committed or by one
-/// of the store; it may use the store. One that blocks holds that thread up, and nobody else waits for it but those who watch.
+/// of the store. It may read, and drop what it owns, the last handle of the store too. It must not wait for a write, a flush or a close: that
+/// may be the work of the very thread that it holds up.
 ///
 /// ```
 /// use std::pin::pin;

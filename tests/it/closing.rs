@@ -103,15 +103,29 @@ fn thousands_of_buckets_are_flushed_into_one_file_and_opened_again() {
 struct Cancelled {
     owned: Mutex<Option<Box<dyn Any + Send>>>,
     may_go: Mutex<mpsc::Receiver<()>>,
-    dropped: mpsc::Sender<String>,
+    /// Before and after.
+    says: mpsc::Sender<String>,
+}
+
+impl Cancelled {
+    fn new() -> (Arc<Self>, mpsc::Sender<()>, mpsc::Receiver<String>) {
+        let (go, may_go) = mpsc::channel();
+        let (says, said) = mpsc::channel();
+        (Arc::new(Self { owned: Mutex::new(None), may_go: Mutex::new(may_go), says }), go, said)
+    }
+
+    fn owns(&self, owned: impl Any + Send) {
+        *self.owned.lock().unwrap() = Some(Box::new(owned));
+    }
 }
 
 impl Wake for Cancelled {
     fn wake(self: Arc<Self>) {
+        self.says.send(thread::current().name().unwrap_or("?").to_owned()).unwrap();
         let may_go = self.may_go.lock().unwrap();
         may_go.recv().unwrap();
         drop(self.owned.lock().unwrap().take());
-        self.dropped.send(thread::current().name().unwrap_or("?").to_owned()).unwrap();
+        self.says.send("done".to_owned()).unwrap();
     }
 }
 
@@ -128,15 +142,15 @@ fn the_last_handle_may_be_dropped_on_a_thread_of_the_store() {
             bucket.put_with("k", "value", PutOptions::new().ttl(Duration::from_millis(1_500))).unwrap();
         }
         let mut stream = Box::pin(bucket.watch("k").unwrap().into_stream());
-        let (go, may_go) = mpsc::channel();
-        let (dropped, on_thread) = mpsc::channel();
-        let task = Arc::new(Cancelled { owned: Mutex::new(None), may_go: Mutex::new(may_go), dropped });
+        let (task, go, said) = Cancelled::new();
         let waker = Waker::from(Arc::clone(&task));
         while Pin::new(&mut stream).poll_next(&mut Context::from_waker(&waker)).is_ready() {}
         let ticket = (!expires).then(|| bucket.submit("k", "value", PutOptions::new()).unwrap());
-        *task.owned.lock().unwrap() = Some(Box::new((store, bucket, ticket, stream)));
+        task.owns((store, bucket, ticket, stream));
         go.send(()).unwrap();
-        let name = on_thread.recv_timeout(Duration::from_secs(20)).unwrap();
+        let hear = || said.recv_timeout(Duration::from_secs(20)).unwrap();
+        let name = hear();
+        hear();
         // Whichever of them comes first to what is to be woken.
         assert!(name.starts_with("annals-"), "{name}");
         // The directory is let go of by then, and what was acknowledged is there.
@@ -144,6 +158,31 @@ fn the_last_handle_may_be_dropped_on_a_thread_of_the_store() {
         let newest = again.bucket("b").unwrap().entry("k").unwrap().unwrap();
         assert_eq!(newest.revision().get(), if expires { 2 } else { 1 });
     }
+}
+
+/// A ticket that is dropped leaves its write in line, and the last handle has what is in line committed, on whichever thread it goes.
+#[test]
+fn what_is_in_line_is_committed_when_the_last_handle_goes_on_the_thread_that_commits() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let options = || Options::new().durability(Durability::OsCache);
+    let store = options().open(&path).unwrap();
+    let bucket = store.create_bucket(BucketConfig::new("b")).unwrap();
+    let (task, go, said) = Cancelled::new();
+    let waker = Waker::from(Arc::clone(&task));
+    let mut stream = Box::pin(bucket.watch("a").unwrap().into_stream());
+    while Pin::new(&mut stream).poll_next(&mut Context::from_waker(&waker)).is_ready() {}
+    let submit = |key: String| drop(bucket.submit(key, "value", PutOptions::new()).unwrap());
+    submit("a".to_owned());
+    let hear = || said.recv_timeout(Duration::from_secs(20)).unwrap();
+    hear();
+    // Behind the group whose watches are being woken.
+    (0..10).for_each(|number| submit(format!("late.{number}")));
+    task.owns((store, bucket, stream));
+    go.send(()).unwrap();
+    hear();
+    let again = options().open(&path).unwrap();
+    assert_eq!(again.bucket("b").unwrap().keys().unwrap().count(), 11);
 }
 
 #[test]

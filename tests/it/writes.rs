@@ -1,9 +1,11 @@
 //! What the commit path does where several things meet: batches over expired keys, tickets, failed writes before a purge, many buckets.
 
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use annals::testing::disk::{Fault, Injection, SimDisk};
-use annals::{BucketConfig, Durability, ErrorKind, Options, PutOptions, Revision};
+use annals::{BucketConfig, Durability, ErrorKind, Options, Outcome, PutOptions, Revision, Store};
 
 use crate::fixture::{ms, on_each_store, tiny, ttl};
 
@@ -149,4 +151,69 @@ fn a_batch_as_large_as_may_be_is_judged_against_a_limit_of_bytes() {
     assert_eq!(commit(65_536, "xyz").unwrap().len(), 65_536, "what is pushed out makes room");
     assert_eq!(commit(65_536, "abcd").unwrap_err().kind(), ErrorKind::BucketFull);
     assert_eq!(bucket.status().unwrap().bytes, 65_536 * 40);
+}
+
+#[test]
+fn submit_tells_at_once_what_can_be_told_whatever_the_limits_of_the_bucket() {
+    let store = Store::in_memory().unwrap();
+    for limit in [None, Some(1_000)] {
+        let config = BucketConfig::new(format!("b{}", limit.is_some())).max_value_size(10).max_bytes(limit);
+        let bucket = store.create_bucket(config).unwrap();
+        let refused = bucket.submit("k", "longer than ten", PutOptions::new());
+        assert_eq!(refused.map(drop).unwrap_err().kind(), ErrorKind::ValueTooLarge, "limit {limit:?}");
+    }
+}
+
+/// Whatever fails in a flush that makes room, the write behind it was not tried.
+#[test]
+fn a_write_that_found_no_room_was_not_applied() {
+    let value = vec![7; 1_000];
+    let (mut refused, mut at) = (0, usize::MAX);
+    for ahead in 0..60 {
+        let disk = SimDisk::new(1);
+        let options = Options::new().sizes(64 << 10, 16 << 10, 512).memory_budget(64 << 10).env(disk.env()).manual_jobs();
+        let store = options.open("/store").unwrap();
+        let bucket = store.create_bucket(BucketConfig::new("b")).unwrap();
+        let put = |number: usize| bucket.put(format!("k{number}"), &value);
+        if ahead == 0 {
+            // Which one flushes.
+            at = (0..1_000).find(|number| put(*number).is_ok() && store.status().unwrap().segments > 0).unwrap();
+            continue;
+        }
+        (0..at).for_each(|number| assert!(put(number).is_ok()));
+        let before = store.status().unwrap().last_commit;
+        disk.inject(Injection { at: disk.calls() + ahead, fault: Fault::SyncFailKeepsCache, sticky: false });
+        if let Err(error) = put(at) {
+            let is_log = error.to_string().contains("sync the log");
+            refused += u32::from(!is_log);
+            assert_eq!(error.outcome() == Outcome::NotApplied, !is_log, "{error:?}");
+            assert_eq!(store.status().unwrap().last_commit, before);
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn no_value_over_a_limit_is_committed_after_that_was_lowered() {
+    let store = Options::new().max_value_size(64 << 20).memory_budget(1 << 30).in_memory().unwrap();
+    let bucket = store.create_bucket(BucketConfig::new("b")).unwrap();
+    let value = vec![7; 32 << 20];
+    for round in 0..4 {
+        store.update_bucket(BucketConfig::new("b")).unwrap();
+        let (starts, started) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                starts.send(()).unwrap();
+                bucket.put("k", &value)
+            });
+            started.recv().unwrap();
+            std::thread::sleep(Duration::from_micros(500 * round));
+            store.update_bucket(BucketConfig::new("b").max_value_size(10)).unwrap();
+            let last = bucket.estimate().unwrap().last_revision;
+            match writer.join().unwrap() {
+                Ok(revision) => assert!(revision <= last, "revision {revision} after {last}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ValueTooLarge),
+            }
+        });
+    }
 }
