@@ -45,7 +45,8 @@ impl Snapshot {
         Self { moment }
     }
 
-    /// The bucket that had this name then.
+    /// The bucket that had this name then. Ask for it soon: what its estimate says of the last revision, and what
+    /// [`get_as_of`](BucketSnapshot::get_as_of) says of revisions that the snapshot has not reached, goes by the bucket as it is at this call.
     ///
     /// # Errors
     /// `BucketNotFound`.

@@ -217,9 +217,11 @@ impl Bucket {
 
     /// Puts a write in line and returns at once; the [`Ticket`] tells its revision as soon as it is committed, and so durable as the store's
     /// [`Durability`](crate::Durability) and `options` ask for. Writes that one thread submits commit in their order, and many of them share
-    /// one sync. A ticket that is dropped leaves the write in line.
+    /// one sync; but one to a key that has expired, in a bucket with `limit_markers`, may come behind others that were submitted after it. A
+    /// ticket that is dropped leaves the write in line.
     ///
-    /// In a bucket with `max_bytes` it is committed before this returns.
+    /// In a bucket with `max_bytes` it is committed before this returns. What is in line is held in memory, however much it is: whoever submits
+    /// faster than the disk syncs should wait for tickets now and then.
     ///
     /// ```
     /// use annals::{BucketConfig, PutOptions, Store};

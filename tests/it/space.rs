@@ -257,3 +257,20 @@ fn what_readers_hold_is_told_and_comes_back() {
     bench.settle();
     assert_eq!(bench.store.status().unwrap().pinned_bytes, 0);
 }
+
+/// Of half a year in nanoseconds, the last few are lost in a floating-point share.
+#[test]
+fn a_file_is_not_dropped_before_its_last_entry_has_aged() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let bench = Bench::new();
+    let bucket = bench.store.create_bucket(BucketConfig::new("b").max_age(200 * DAY)).unwrap();
+    bucket.put("a", "old").unwrap();
+    bench.clock.advance(150 * DAY);
+    bucket.put("b", "young").unwrap();
+    bench.store.flush().unwrap();
+    bench.clock.advance(200 * DAY - Duration::from_nanos(1));
+    while bench.store.step().unwrap() {}
+    assert_eq!(bucket.get("b").unwrap().unwrap(), *b"young");
+    bench.clock.advance(Duration::from_nanos(1));
+    assert_eq!(bucket.get("b").unwrap(), None);
+}
