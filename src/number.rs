@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+/// No counter gets there: at a billion a second it would take a hundred years.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
 macro_rules! number {
     ($(#[$doc:meta])* $vis:vis $name:ident) => {
         $(#[$doc])*

@@ -26,15 +26,13 @@ use crate::env::{Env, write_all_at};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{self, BucketState, Manifest, PartRef, SegmentRef};
 use crate::memtable::Memtable;
-use crate::number::{BucketId, CommitNumber, FileNumber};
+use crate::number::{BucketId, CommitNumber, FileNumber, NUMBER_MAX};
 use crate::report::RecoveryReport;
 use crate::run::{Part, Run};
 use crate::segment::{Expected, Identity, Segment};
 use crate::view::{Buckets, Table, View};
 use crate::wal::{self, DurabilityClass, LogFile, LogFileOptions, RecordWriter};
 
-/// No counter gets there: at a billion a second it would take a hundred years.
-pub(super) const NUMBER_MAX: u64 = 1 << 62;
 /// Opens the store in `directory`.
 pub(super) fn open(env: Env, directory: &Path, settings: Settings) -> Result<Core> {
     let started = env.clock.monotonic();

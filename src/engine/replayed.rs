@@ -5,14 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::directory::Listing;
-use super::recovery::NUMBER_MAX;
 use super::settings::Settings;
 use crate::env::{Env, read_whole};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::KeyHasher;
 use crate::manifest::{BucketState, Manifest};
 use crate::memtable::Memtable;
-use crate::number::{BucketId, CommitNumber, FileNumber};
+use crate::number::{BucketId, CommitNumber, FileNumber, NUMBER_MAX};
 use crate::report::{RecoveryReport, TornTail};
 use crate::spec::ClockPair;
 use crate::wal::{self, Change, ReplayEnd, ReplayInput};
@@ -138,13 +137,12 @@ impl Replay {
                 }
             }
             Change::CreateBucket { id, spec } => {
-                if id < self.next_bucket || id.0 >= NUMBER_MAX {
-                    let message = if id.0 >= NUMBER_MAX {
-                        format!("the log creates bucket {id}, and no store has that many")
-                    } else {
-                        format!("the log creates bucket {id}, which was created before")
-                    };
-                    return Err(Error::new(ErrorKind::Corrupt, message));
+                let corrupt = |why| Err(Error::new(ErrorKind::Corrupt, format!("the log creates bucket {id}, {why}")));
+                if id < self.next_bucket {
+                    return corrupt("which was created before");
+                }
+                if id.0 >= NUMBER_MAX {
+                    return corrupt("and no store has that many");
                 }
                 self.next_bucket = BucketId(id.0 + 1);
                 self.buckets.insert(id, BucketState::new(id, spec, commit));

@@ -341,11 +341,10 @@ mod tests {
                 keys.push((number, key));
                 keys.sort_unstable();
                 let half = if tree.is_empty() { None } else { split_in_half(&tree, &entries, key) };
-                let added = keys.iter().filter(|(other, _)| *other != number || half.is_none());
                 if half.is_none() {
                     tree.insert(&entries, key);
                 }
-                let added: Vec<_> = added.collect();
+                let added: Vec<_> = keys.iter().filter(|(other, _)| *other != number || half.is_none()).collect();
                 for pair in added.windows(2) {
                     let last_before =
                         |key| tree.last_before(&entries, &Probe::at(&entries, key)).map(|position| tree.key(&position));

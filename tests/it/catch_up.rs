@@ -10,30 +10,30 @@ use annals::{Bucket, BucketConfig, ErrorKind, Event, Operation, Options, Revisio
 use crate::fixture::{ms, on_each_store, tiny, ttl};
 
 /// A store that does nothing by itself.
-fn store(history: u8) -> (Store, Bucket) {
+pub(crate) fn store(history: u8) -> (Store, Bucket) {
     let store = tiny().manual_jobs().in_memory().unwrap();
     let bucket = store.create_bucket(BucketConfig::new("b").history(history)).unwrap();
     (store, bucket)
 }
 
 /// Everything to one file, and what nobody holds is let go of.
-fn settle(store: &Store) {
+pub(crate) fn settle(store: &Store) {
     store.flush().unwrap();
     store.merge_all().unwrap();
     while store.step().unwrap() {}
 }
 
-fn fill(bucket: &Bucket, keys: u64) {
+pub(crate) fn fill(bucket: &Bucket, keys: u64) {
     for number in 0..keys {
         bucket.put(format!("k{number}"), vec![7; 50]).unwrap();
     }
 }
 
-fn take(watch: &mut Watch, count: usize) -> Vec<Event> {
+pub(crate) fn take(watch: &mut Watch, count: usize) -> Vec<Event> {
     std::iter::from_fn(|| watch.try_next().unwrap()).take(count).collect()
 }
 
-fn revisions(events: &[Event]) -> Vec<u64> {
+pub(crate) fn revisions(events: &[Event]) -> Vec<u64> {
     events.iter().filter_map(Event::entry).map(|entry| entry.revision().get()).collect()
 }
 

@@ -4,38 +4,11 @@
 
 use std::path::Path;
 
-use annals::{Bucket, BucketConfig, Event, Revision, Store, Watch, WatchOptions};
+use annals::{Bucket, BucketConfig, Event, Revision, Watch, WatchOptions};
 
+use crate::catch_up::{fill, revisions, settle, store, take};
 use crate::files::fast_directory;
 use crate::fixture::tiny;
-
-/// A store that does nothing by itself.
-fn store(history: u8) -> (Store, Bucket) {
-    let store = tiny().manual_jobs().in_memory().unwrap();
-    let bucket = store.create_bucket(BucketConfig::new("b").history(history)).unwrap();
-    (store, bucket)
-}
-
-/// Everything to one file, and what nobody holds is let go of.
-fn settle(store: &Store) {
-    store.flush().unwrap();
-    store.merge_all().unwrap();
-    while store.step().unwrap() {}
-}
-
-fn fill(bucket: &Bucket, keys: u64) {
-    for number in 0..keys {
-        bucket.put(format!("k{number}"), vec![7; 50]).unwrap();
-    }
-}
-
-fn take(watch: &mut Watch, count: usize) -> Vec<Event> {
-    std::iter::from_fn(|| watch.try_next().unwrap()).take(count).collect()
-}
-
-fn revisions(events: &[Event]) -> Vec<u64> {
-    events.iter().filter_map(Event::entry).map(|entry| entry.revision().get()).collect()
-}
 
 /// One that began in each way, over 400 keys of which the first 100 are known to the last two: live once, or gone on from a token.
 fn watches(bucket: &Bucket) -> Vec<(&'static str, Watch)> {

@@ -167,7 +167,8 @@ impl ChangeScan {
         Self::new(moment, after, filters, which, Source::List(listed.into_iter()))
     }
 
-    fn new(moment: Moment, after: Revision, filters: Filters, which: Which, source: Source) -> Self {
+    /// Over a moment, for whoever knows nothing.
+    pub(super) fn new(moment: Moment, after: Revision, filters: Filters, which: Which, source: Source) -> Self {
         let seen = after.max(moment.state.floor);
         let (merge, missing, begun) = (None, None, None);
         let (values, goes_on, looked_at, is_ahead) = (true, false, 0, false);

@@ -103,23 +103,8 @@ impl Paused {
             Some(list) => Source::List(list),
             None => Source::Walk(moment.view.changes(state.id, moment.visible, seen)),
         };
-        let (merge, looked_at, is_ahead, as_of, begun) = (None, 0, false, begun.now, Some(begun));
-        Ok(ChangeScan {
-            moment,
-            filters,
-            which,
-            values,
-            source,
-            merge,
-            after,
-            goes_on,
-            seen,
-            missing,
-            begun,
-            spared,
-            looked_at,
-            is_ahead,
-            as_of,
-        })
+        let as_of = begun.now;
+        let scan = ChangeScan::new(moment, after, filters, which, source);
+        Ok(ChangeScan { values, goes_on, seen, missing, begun: Some(begun), spared, as_of, ..scan })
     }
 }

@@ -424,8 +424,8 @@ impl<'a> Walk<'a> {
             Phase::Resumed | Phase::Updates | Phase::Live => is_trimmed,
         };
         // A purge is supposed only where nothing else can have been the reason.
-        let is_begun_after = matches!(self.phase, Phase::State | Phase::History);
-        let is_excused = is_out || self.is_over(record) || is_begun_after && self.is_purged(revision);
+        let begins = matches!(self.phase, Phase::State | Phase::History);
+        let is_excused = is_out || self.is_over(record) || begins && self.is_purged(revision);
         assert!(is_excused, "complete: lost in {:?}: {record:?}, with the bucket at {last}", self.phase);
         if self.phase == Phase::Live || self.phase == Phase::Updates {
             let is_told = self.skipped.iter().any(|(from, to)| (*from..=*to).contains(&revision));
